@@ -1,0 +1,1 @@
+"""No-reference quality assessment of compressed video."""
