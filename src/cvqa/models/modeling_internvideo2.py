@@ -1,0 +1,529 @@
+"""PyTorch InternVideo2 model with a quality head.
+
+The architecture is that of InternVideo2 (arXiv 2403.15377), a plain video ViT with RMS norms, normalised queries and
+keys, LayerScale and attention pooling; the quality head follows InternVQA (arXiv 2502.19026).
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+from transformers import initialization as init
+from transformers.activations import ACT2FN
+from transformers.modeling_layers import GradientCheckpointingLayer
+from transformers.modeling_outputs import BaseModelOutputWithPooling
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+from transformers.processing_utils import Unpack
+from transformers.utils import ModelOutput, TransformersKwargs, can_return_tuple
+from transformers.utils.generic import merge_with_config_defaults
+from transformers.utils.output_capturing import OutputRecorder, capture_outputs
+
+from .configuration_internvideo2 import InternVideo2Config
+
+
+@dataclass
+class VideoQualityOutput(ModelOutput):
+    """
+    Output of a video quality model.
+
+    Args:
+        loss (`torch.FloatTensor` of shape `(1,)`, *optional*): Mean squared error on the label scale, with `labels`.
+        logits (`torch.FloatTensor` of shape `(batch_size, 1)`): Score on the training scale (labels are about 0 to 1,
+            in the direction of the data set). `model.quality_score(logits)` turns it into 0 to 100, higher is better.
+        quality_features (`torch.FloatTensor` of shape `(batch_size, feature_size)`): Normalised pooled feature, the
+            output of `fc_norm` that feature distillation compares.
+        hidden_states (`tuple(torch.FloatTensor)`, *optional*): The embeddings with positions, then the output of each
+            block, each of shape `(batch_size, 1 + tokens, hidden_size)`, with `output_hidden_states=True`.
+        attentions (`tuple(torch.FloatTensor)`, *optional*): Attention weights of each block of shape `(batch_size,
+            num_heads, 1 + tokens, 1 + tokens)`, with `output_attentions=True` and eager attention.
+    """
+
+    loss: torch.FloatTensor | None = None
+    logits: torch.FloatTensor | None = None
+    quality_features: torch.FloatTensor | None = None
+    hidden_states: tuple[torch.FloatTensor, ...] | None = None
+    attentions: tuple[torch.FloatTensor, ...] | None = None
+
+
+def get_1d_sincos_position_embeddings(size: int, positions: torch.Tensor) -> torch.Tensor:
+    """Sines, then cosines, of `positions` at `size / 2` frequencies from 1 down to 1/10000; shape (n, size)."""
+    frequencies = 10000 ** -(torch.arange(size // 2, dtype=torch.float64) / (size / 2))
+    angles = positions.flatten().to(torch.float64)[:, None] * frequencies  # (n, size / 2)
+    return torch.cat([angles.sin(), angles.cos()], dim=1).float()
+
+
+def get_2d_sincos_position_embeddings(size: int, height: int, width: int) -> torch.Tensor:
+    """Rows ordered by height, then width; the first half of a row encodes the column; shape (height * width, size)."""
+    rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    return torch.cat([get_1d_sincos_position_embeddings(size // 2, axis) for axis in (columns, rows)], dim=1)
+
+
+def get_3d_sincos_position_embeddings(
+    hidden_size: int, grid_size: int | tuple[int, int], num_frames: int, cls_token: bool = True
+) -> torch.Tensor:
+    """Joint sine-cosine table: a quarter of each row encodes the frame, the rest column and row of the patch.
+
+    Args:
+        hidden_size (`int`): Length of a row, a multiple of 16.
+        grid_size (`int` or `tuple[int, int]`): Patches in height and width.
+        num_frames (`int`): Tokens in time.
+        cls_token (`bool`, defaults to `True`): Start with a row of zeros for the class token.
+
+    Returns:
+        `torch.FloatTensor` of shape `(1 + num_frames * height * width, hidden_size)`, ordered by frame, row, column.
+    """
+    height, width = (grid_size, grid_size) if isinstance(grid_size, int) else grid_size
+    time_size = hidden_size // 4
+    space = get_2d_sincos_position_embeddings(hidden_size - time_size, height, width)
+    time = get_1d_sincos_position_embeddings(time_size, torch.arange(num_frames))
+    table = torch.cat([time.repeat_interleave(height * width, dim=0), space.repeat(num_frames, 1)], dim=1)
+    return torch.cat([table.new_zeros(1, hidden_size), table]) if cls_token else table
+
+
+def resize_position_embeddings(
+    table: torch.Tensor, source: tuple[int, int, int], target: tuple[int, int, int]
+) -> torch.Tensor:
+    """Resize a joint position table: linearly in time, then bicubically in space; the class token's row is kept.
+
+    Args:
+        table (`torch.Tensor` of shape `(1, 1 + T * H * W, hidden_size)`): The table, class token first.
+        source (`tuple[int, int, int]`): Tokens in time, height and width that it is made for.
+        target (`tuple[int, int, int]`): Tokens in time, height and width that are wanted.
+
+    Raises:
+        ValueError: `source` does not fit the table's length.
+    """
+    if table.shape[1] != 1 + math.prod(source):
+        raise ValueError(f"a position table of {table.shape[1]} rows does not hold 1 + {source} tokens")
+    if source == target:
+        return table
+    cls_row, patches = table[:, :1], table[:, 1:].float()
+    patches = _resize_time(patches.unflatten(1, (source[0], -1)), target[0])  # (1, T, H * W, hidden_size)
+    patches = _resize_space(patches.flatten(0, 1), source[1:], target[1:])  # (T, H * W, hidden_size)
+    return torch.cat([cls_row, patches.flatten(0, 1)[None].to(table.dtype)], dim=1)
+
+
+def _resize_time(table: torch.Tensor, frames: int) -> torch.Tensor:
+    """(1, frames, rows, hidden_size), linearly to another number of frames."""
+    if table.shape[1] == frames:
+        return table
+    _, source, rows, width = table.shape
+    series = table.permute(0, 2, 3, 1).reshape(1, rows * width, source)
+    series = nn.functional.interpolate(series, size=frames, mode="linear", align_corners=False)
+    return series.reshape(1, rows, width, frames).permute(0, 3, 1, 2)
+
+
+def _resize_space(table: torch.Tensor, source: tuple[int, int], target: tuple[int, int]) -> torch.Tensor:
+    """(n, height * width, hidden_size), bicubically to another grid."""
+    if source == target:
+        return table
+    grid = table.unflatten(1, source).permute(0, 3, 1, 2)  # (n, hidden_size, height, width)
+    grid = nn.functional.interpolate(grid, size=target, mode="bicubic", align_corners=False)
+    return grid.permute(0, 2, 3, 1).flatten(1, 2)
+
+
+class InternVideo2PatchEmbeddings(nn.Module):
+    """Tubelets of pixels to tokens."""
+
+    def __init__(self, config: InternVideo2Config):
+        super().__init__()
+        self.kernel_size = (config.tubelet_size, config.patch_size, config.patch_size)
+        self.num_channels = config.num_channels
+        self.projection = nn.Conv3d(config.num_channels, config.hidden_size, self.kernel_size, stride=self.kernel_size)
+
+    def forward(self, pixel_values_videos: torch.Tensor) -> torch.Tensor:
+        batch_size, num_frames, num_channels, height, width = pixel_values_videos.shape
+        tubelet, patch, _ = self.kernel_size
+        if num_channels != self.num_channels:
+            raise ValueError(
+                f"pixel_values_videos has {num_channels} channels in dimension 2, not {self.num_channels}: the order "
+                "is (batch, frames, channels, height, width)"
+            )
+        if num_frames % tubelet or height % patch or width % patch:
+            raise ValueError(
+                f"a clip of {num_frames} frames of {height}x{width} does not divide into patches of "
+                f"{tubelet}x{patch}x{patch}"
+            )
+        # Kernel and stride are equal, so the convolution is one matrix product over the flattened tubelets, which is
+        # faster than a 3-D convolution on every device.
+        pixel_values_videos = pixel_values_videos.to(self.projection.weight.dtype)
+        patches = pixel_values_videos.reshape(
+            batch_size, num_frames // tubelet, tubelet, num_channels, height // patch, patch, width // patch, patch
+        ).permute(0, 1, 4, 6, 3, 2, 5, 7)  # (batch_size, T, H, W, channels, tubelet, patch, patch)
+        return nn.functional.linear(patches.flatten(4), self.projection.weight.flatten(1), self.projection.bias)
+
+
+class InternVideo2Embeddings(nn.Module):
+    """Patch tokens behind a class token, with positions added."""
+
+    def __init__(self, config: InternVideo2Config):
+        super().__init__()
+        self.grid = config.token_grid
+        frames, height, width = self.grid
+        self.separate = config.separate_position_embeddings
+        self.patch_embeddings = InternVideo2PatchEmbeddings(config)
+        self.cls_token = nn.Parameter(torch.zeros(1, 1, config.hidden_size))
+        if self.separate:
+            self.cls_position_embeddings = nn.Parameter(torch.zeros(1, 1, config.hidden_size))
+            self.temporal_position_embeddings = nn.Parameter(torch.zeros(1, frames, config.hidden_size))
+            self.spatial_position_embeddings = nn.Parameter(torch.zeros(1, height * width, config.hidden_size))
+        else:
+            self.position_embeddings = nn.Parameter(torch.zeros(1, 1 + frames * height * width, config.hidden_size))
+
+    def get_position_embeddings(self, grid: tuple[int, int, int]) -> torch.Tensor:
+        """The table for a grid of tokens in time, height and width; shape (1, 1 + tokens, hidden_size)."""
+        if not self.separate:
+            return resize_position_embeddings(self.position_embeddings, self.grid, grid)
+        time = _resize_time(self.temporal_position_embeddings[:, :, None], grid[0])  # (1, T, 1, hidden_size)
+        space = _resize_space(self.spatial_position_embeddings, self.grid[1:], grid[1:])[:, None]
+        return torch.cat([self.cls_position_embeddings, (time + space).flatten(1, 2)], dim=1)
+
+    def forward(self, pixel_values_videos: torch.Tensor) -> torch.Tensor:
+        patches = self.patch_embeddings(pixel_values_videos)  # (batch_size, T, H, W, hidden_size)
+        positions = self.get_position_embeddings(tuple(patches.shape[1:4]))
+        cls_token = self.cls_token.expand(patches.shape[0], -1, -1)
+        return torch.cat([cls_token, patches.flatten(1, 3)], dim=1) + positions
+
+
+class InternVideo2RMSNorm(nn.Module):
+    """Root mean square norm; the input's type is restored before the weight is applied, as in the reference."""
+
+    def __init__(self, hidden_size: int, eps: float):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(hidden_size))
+        self.eps = eps
+
+    def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
+        normed = hidden_states.float()
+        normed = normed * torch.rsqrt(normed.pow(2).mean(-1, keepdim=True) + self.eps)
+        return self.weight * normed.to(hidden_states.dtype)
+
+
+class InternVideo2LayerScale(nn.Module):
+    """A learnt factor per channel on a residual branch."""
+
+    def __init__(self, config: InternVideo2Config):
+        super().__init__()
+        self.gamma = nn.Parameter(torch.full((config.hidden_size,), float(config.layer_scale_init_value)))
+        self.in_float32 = config.layer_scale_in_float32
+
+    def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
+        if self.in_float32:
+            return (hidden_states.float() * self.gamma.float()).to(hidden_states.dtype)
+        return hidden_states * self.gamma
+
+
+class InternVideo2DropPath(nn.Module):
+    """Stochastic depth per sample (arXiv 1603.09382)."""
+
+    def __init__(self, drop_prob: float):
+        super().__init__()
+        self.drop_prob = drop_prob
+
+    def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
+        if not self.training or self.drop_prob == 0.0:
+            return hidden_states
+        keep_prob = 1.0 - self.drop_prob
+        mask = hidden_states.new_empty(hidden_states.shape[0], 1, 1).bernoulli_(keep_prob)
+        return hidden_states * (mask / keep_prob)
+
+
+def eager_attention_forward(
+    module: nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    scaling: float,
+    dropout: float = 0.0,
+    **kwargs: Unpack[TransformersKwargs],
+) -> tuple[torch.Tensor, torch.Tensor]:
+    weights = torch.matmul(query, key.transpose(-1, -2)) * scaling  # (batch_size, heads, queries, keys)
+    weights = nn.functional.softmax(weights, dim=-1, dtype=torch.float32).to(query.dtype)
+    weights = nn.functional.dropout(weights, p=dropout, training=module.training)
+    output = torch.matmul(weights, value).transpose(1, 2).contiguous()  # (batch_size, queries, heads, head_size)
+    return output, weights
+
+
+class InternVideo2Attention(nn.Module):
+    """Self-attention over all tokens, with queries and keys normalised over the full width."""
+
+    def __init__(self, config: InternVideo2Config):
+        super().__init__()
+        self.config = config
+        self.head_size = config.hidden_size // config.num_attention_heads
+        self.scaling = self.head_size**-0.5
+        self.is_causal = False
+        self.qkv = nn.Linear(config.hidden_size, 3 * config.hidden_size, bias=False)
+        self.q_norm = self._make_norm(config)
+        self.k_norm = self._make_norm(config)
+        self.proj = nn.Linear(config.hidden_size, config.hidden_size)
+
+    @staticmethod
+    def _make_norm(config: InternVideo2Config) -> nn.Module:
+        return InternVideo2RMSNorm(config.hidden_size, config.rms_norm_eps) if config.qk_norm else nn.Identity()
+
+    def forward(
+        self, hidden_states: torch.Tensor, **kwargs: Unpack[TransformersKwargs]
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        query, key, value = self.qkv(hidden_states).chunk(3, dim=-1)
+        # (batch_size, heads, tokens, head_size)
+        query, key, value = (
+            states.unflatten(-1, (-1, self.head_size)).transpose(1, 2)
+            for states in (self.q_norm(query), self.k_norm(key), value)
+        )
+        attention_interface: Callable = ALL_ATTENTION_FUNCTIONS.get_interface(
+            self.config._attn_implementation, eager_attention_forward
+        )
+        output, weights = attention_interface(
+            self, query, key, value, None, scaling=self.scaling, is_causal=False, **kwargs
+        )
+        return self.proj(output.flatten(2)), weights
+
+
+class InternVideo2MLP(nn.Module):
+    def __init__(self, config: InternVideo2Config):
+        super().__init__()
+        self.fc1 = nn.Linear(config.hidden_size, config.intermediate_size)
+        self.activation = ACT2FN[config.hidden_act]
+        self.fc2 = nn.Linear(config.intermediate_size, config.hidden_size)
+
+    def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
+        return self.fc2(self.activation(self.fc1(hidden_states)))
+
+
+class InternVideo2Layer(GradientCheckpointingLayer):
+    """Pre-norm block: attention, then MLP, each scaled, randomly dropped in training, and added."""
+
+    def __init__(self, config: InternVideo2Config, layer_index: int):
+        super().__init__()
+        self.layer_index = layer_index
+        drop_prob = config.drop_path_rate * layer_index / max(config.num_hidden_layers - 1, 1)
+        self.norm1 = InternVideo2RMSNorm(config.hidden_size, config.rms_norm_eps)
+        self.attention = InternVideo2Attention(config)
+        self.layer_scale1 = InternVideo2LayerScale(config) if config.layer_scale_init_value else nn.Identity()
+        self.norm2 = InternVideo2RMSNorm(config.hidden_size, config.rms_norm_eps)
+        self.mlp = InternVideo2MLP(config)
+        self.layer_scale2 = InternVideo2LayerScale(config) if config.layer_scale_init_value else nn.Identity()
+        self.drop_path = InternVideo2DropPath(drop_prob)
+
+    def forward(self, hidden_states: torch.Tensor, **kwargs: Unpack[TransformersKwargs]) -> torch.Tensor:
+        attention_output, _ = self.attention(self.norm1(hidden_states), **kwargs)
+        hidden_states = hidden_states + self.drop_path(self.layer_scale1(attention_output))
+        mlp_output = self.mlp(self.norm2(hidden_states))
+        return hidden_states + self.drop_path(self.layer_scale2(mlp_output))
+
+
+class InternVideo2PoolingAttention(nn.Module):
+    """Cross-attention of one query over all tokens."""
+
+    def __init__(self, config: InternVideo2Config):
+        super().__init__()
+        self.config = config
+        self.head_size = config.hidden_size // config.pooling_num_heads
+        self.scaling = self.head_size**-0.5
+        self.is_causal = False
+        self.q_proj = nn.Linear(config.hidden_size, config.hidden_size)
+        self.k_proj = nn.Linear(config.hidden_size, config.hidden_size)
+        self.v_proj = nn.Linear(config.hidden_size, config.hidden_size)
+        self.out_proj = nn.Linear(config.hidden_size, config.feature_size)
+
+    def forward(self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+        query, key, value = (
+            states.unflatten(-1, (-1, self.head_size)).transpose(1, 2)
+            for states in (self.q_proj(query), self.k_proj(key), self.v_proj(value))
+        )
+        attention_interface: Callable = ALL_ATTENTION_FUNCTIONS.get_interface(
+            self.config._attn_implementation, eager_attention_forward
+        )
+        output, _ = attention_interface(self, query, key, value, None, scaling=self.scaling, is_causal=False)
+        return self.out_proj(output.flatten(2))
+
+
+class InternVideo2AttentionPooler(nn.Module):
+    """All tokens to one feature; the query is the mean of all tokens, the class token included."""
+
+    def __init__(self, config: InternVideo2Config):
+        super().__init__()
+        self.norm_q = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.norm_k = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.norm_v = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.attention = InternVideo2PoolingAttention(config)
+
+    def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
+        query = self.norm_q(hidden_states.mean(dim=1, keepdim=True))
+        pooled = self.attention(query, self.norm_k(hidden_states), self.norm_v(hidden_states))
+        return pooled.squeeze(1)  # (batch_size, feature_size)
+
+
+class InternVideo2PreTrainedModel(PreTrainedModel):
+    config: InternVideo2Config
+    base_model_prefix = "internvideo2"
+    main_input_name = "pixel_values_videos"
+    input_modalities = "video"
+    supports_gradient_checkpointing = True
+    _no_split_modules = ["InternVideo2Embeddings", "InternVideo2Layer"]
+    _supports_sdpa = True
+    _supports_flash_attn = True
+    _supports_attention_backend = True
+    _can_record_outputs = {
+        "hidden_states": InternVideo2Layer,
+        "attentions": OutputRecorder(InternVideo2Attention, index=1),
+    }
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module):
+        super()._init_weights(module)
+        std = self.config.initializer_range
+        if isinstance(module, (nn.Linear, nn.Conv3d)):
+            init.trunc_normal_(module.weight, std=std)
+        elif isinstance(module, InternVideo2LayerScale):
+            init.constant_(module.gamma, self.config.layer_scale_init_value)
+        elif isinstance(module, InternVideo2Layer):
+            # Each block adds two branches to the residual stream: their last layers start smaller with depth.
+            branch_std = std / math.sqrt(2.0 * (module.layer_index + 1))
+            init.trunc_normal_(module.attention.proj.weight, std=branch_std)
+            init.trunc_normal_(module.mlp.fc2.weight, std=branch_std)
+        elif isinstance(module, InternVideo2Embeddings):
+            frames, height, width = module.grid
+            size = self.config.hidden_size
+            init.trunc_normal_(module.cls_token, std=std)
+            if module.separate:
+                time = get_1d_sincos_position_embeddings(size, torch.arange(frames))
+                init.zeros_(module.cls_position_embeddings)
+                init.copy_(module.temporal_position_embeddings, time[None])
+                space = get_2d_sincos_position_embeddings(size, height, width)
+                init.copy_(module.spatial_position_embeddings, space[None])
+            else:
+                table = get_3d_sincos_position_embeddings(size, (height, width), frames)
+                init.copy_(module.position_embeddings, table[None])
+        elif isinstance(module, InternVideo2ForVideoQualityAssessment):
+            # Untrained scores start near the middle of the label scale, with some spread for losses that divide by it.
+            init.trunc_normal_(module.head.weight, std=0.1 * std)
+            init.constant_(module.head.bias, 0.5)
+
+
+class InternVideo2Model(InternVideo2PreTrainedModel):
+    """The backbone: a clip to its tokens and one pooled feature."""
+
+    def __init__(self, config: InternVideo2Config):
+        super().__init__(config)
+        self.embeddings = InternVideo2Embeddings(config)
+        self.layers = nn.ModuleList([InternVideo2Layer(config, index) for index in range(config.num_hidden_layers)])
+        self.pooler = InternVideo2AttentionPooler(config)
+        self.post_init()
+
+    def get_input_embeddings(self) -> InternVideo2PatchEmbeddings:
+        return self.embeddings.patch_embeddings
+
+    @merge_with_config_defaults
+    @capture_outputs(tie_last_hidden_states=False)
+    def forward(
+        self, pixel_values_videos: torch.Tensor, **kwargs: Unpack[TransformersKwargs]
+    ) -> BaseModelOutputWithPooling:
+        r"""
+        Args:
+            pixel_values_videos (`torch.FloatTensor` of shape `(batch_size, num_frames, num_channels, height, width)`):
+                Normalised frames. Frame count and size may differ from the configuration's as long as tubelets and
+                patches divide them; the position table is resized to fit.
+
+        Returns:
+            [`~transformers.modeling_outputs.BaseModelOutputWithPooling`]: `last_hidden_state` of shape `(batch_size,
+            1 + tokens, hidden_size)`, class token first, and `pooler_output` of shape `(batch_size, feature_size)`.
+
+        Raises:
+            ValueError: Patches or tubelets do not divide the clip.
+        """
+        hidden_states = self.embeddings(pixel_values_videos)
+        for layer in self.layers:
+            hidden_states = layer(hidden_states, **kwargs)
+        return BaseModelOutputWithPooling(last_hidden_state=hidden_states, pooler_output=self.pooler(hidden_states))
+
+
+class InternVideo2ForVideoQualityAssessment(InternVideo2PreTrainedModel):
+    """The backbone with a normalised feature and one score."""
+
+    def __init__(self, config: InternVideo2Config):
+        super().__init__(config)
+        self.internvideo2 = InternVideo2Model(config)
+        self.fc_norm = nn.LayerNorm(config.feature_size, eps=config.layer_norm_eps)
+        self.head = nn.Linear(config.feature_size, 1)
+        self.post_init()
+
+    @can_return_tuple
+    def forward(
+        self,
+        pixel_values_videos: torch.Tensor,
+        labels: torch.Tensor | None = None,
+        **kwargs: Unpack[TransformersKwargs],
+    ) -> VideoQualityOutput:
+        r"""
+        Args:
+            pixel_values_videos (`torch.FloatTensor` of shape `(batch_size, num_frames, num_channels, height, width)`):
+                Normalised frames, as the video processor makes them.
+            labels (`torch.FloatTensor` of shape `(batch_size,)` or `(batch_size, 1)`, *optional*):
+                Scores on the label scale, `(score - score_min) / (score_max - score_min)`.
+
+        Example:
+
+        ```python
+        >>> import torch
+        >>> from transformers import AutoModel, AutoVideoProcessor
+        >>> import cvqa
+
+        >>> model = AutoModel.from_pretrained("org/cvqa-student")
+        >>> processor = AutoVideoProcessor.from_pretrained("org/cvqa-student")
+        >>> with torch.inference_mode():
+        ...     output = model(**processor("movie.mp4", return_tensors="pt"))
+        >>> model.quality_score(output.logits)
+        ```
+        """
+        outputs: BaseModelOutputWithPooling = self.internvideo2(pixel_values_videos, **kwargs)
+        quality_features = self.fc_norm(outputs.pooler_output)
+        logits = self.head(quality_features)
+        loss = None
+        if labels is not None:
+            loss = nn.functional.mse_loss(logits.float().flatten(), labels.float().flatten())
+        return VideoQualityOutput(
+            loss=loss,
+            logits=logits,
+            quality_features=quality_features,
+            hidden_states=outputs.hidden_states,
+            attentions=outputs.attentions,
+        )
+
+    def quality_score(self, logits: torch.Tensor) -> torch.Tensor:
+        """Raw logits to quality from 0 to 100, higher is better, whatever scale the model was trained on.
+
+        The fitted `config.score_mapping` takes the logit to the label scale: `linear` is `a * x + b`, `logistic4` is
+        `b2 + (b1 - b2) / (1 + exp(-(x - b3) / |b4|))` (the four-parameter function of VQEG). Labels where lower is
+        better are turned round, and the result is clipped to the scale.
+
+        Args:
+            logits (`torch.Tensor` of shape `(batch_size, 1)` or `(batch_size,)`): Scores on the training scale.
+
+        Returns:
+            `torch.FloatTensor` of shape `(batch_size,)`.
+        """
+        label = logits.float().flatten()
+        if self.config.score_mapping is not None:
+            parameters = self.config.score_mapping["parameters"]
+            if self.config.score_mapping["name"] == "linear":
+                slope, intercept = parameters
+                label = slope * label + intercept
+            else:
+                upper, lower, middle, width = parameters
+                label = lower + (upper - lower) * torch.sigmoid((label - middle) / abs(width))
+        quality = label if self.config.higher_is_better else 1.0 - label
+        return 100.0 * quality.clamp(0.0, 1.0)
+
+
+__all__ = [
+    "InternVideo2ForVideoQualityAssessment",
+    "InternVideo2Model",
+    "InternVideo2PreTrainedModel",
+    "VideoQualityOutput",
+]
