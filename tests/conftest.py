@@ -22,3 +22,8 @@ def golden(shared: Path) -> Path:
 @pytest.fixture(scope="session")
 def sources(shared: Path) -> Path:
     return shared / "sources"
+
+
+@pytest.fixture(scope="session")
+def fixtures() -> Path:
+    return Path(__file__).parent / "fixtures"
