@@ -300,7 +300,6 @@ class InternVideo2Layer(GradientCheckpointingLayer):
 
     def __init__(self, config: InternVideo2Config, layer_index: int):
         super().__init__()
-        self.layer_index = layer_index
         drop_prob = config.drop_path_rate * layer_index / max(config.num_hidden_layers - 1, 1)
         self.norm1 = InternVideo2RMSNorm(config.hidden_size, config.rms_norm_eps)
         self.attention = InternVideo2Attention(config)
@@ -309,6 +308,9 @@ class InternVideo2Layer(GradientCheckpointingLayer):
         self.mlp = InternVideo2MLP(config)
         self.layer_scale2 = InternVideo2LayerScale(config) if config.layer_scale_init_value else nn.Identity()
         self.drop_path = InternVideo2DropPath(drop_prob)
+        # Each block adds two branches to the residual stream: their last layers start smaller with depth.
+        for branch_end in (self.attention.proj, self.mlp.fc2):
+            branch_end.init_gain = 1.0 / math.sqrt(2.0 * (layer_index + 1))
 
     def forward(self, hidden_states: torch.Tensor, **kwargs: Unpack[TransformersKwargs]) -> torch.Tensor:
         attention_output, _ = self.attention(self.norm1(hidden_states), **kwargs)
@@ -359,6 +361,15 @@ class InternVideo2AttentionPooler(nn.Module):
         return pooled.squeeze(1)  # (batch_size, feature_size)
 
 
+class InternVideo2QualityHead(nn.Linear):
+    """Feature to score. Untrained scores start near the middle of the label scale, with a small spread."""
+
+    init_gain = 0.1
+
+    def __init__(self, config: InternVideo2Config):
+        super().__init__(config.feature_size, 1)
+
+
 class InternVideo2PreTrainedModel(PreTrainedModel):
     config: InternVideo2Config
     base_model_prefix = "internvideo2"
@@ -379,14 +390,11 @@ class InternVideo2PreTrainedModel(PreTrainedModel):
         super()._init_weights(module)
         std = self.config.initializer_range
         if isinstance(module, (nn.Linear, nn.Conv3d)):
-            init.trunc_normal_(module.weight, std=std)
+            init.trunc_normal_(module.weight, std=std * getattr(module, "init_gain", 1.0))
+            if isinstance(module, InternVideo2QualityHead):
+                init.constant_(module.bias, 0.5)
         elif isinstance(module, InternVideo2LayerScale):
             init.constant_(module.gamma, self.config.layer_scale_init_value)
-        elif isinstance(module, InternVideo2Layer):
-            # Each block adds two branches to the residual stream: their last layers start smaller with depth.
-            branch_std = std / math.sqrt(2.0 * (module.layer_index + 1))
-            init.trunc_normal_(module.attention.proj.weight, std=branch_std)
-            init.trunc_normal_(module.mlp.fc2.weight, std=branch_std)
         elif isinstance(module, InternVideo2Embeddings):
             frames, height, width = module.grid
             size = self.config.hidden_size
@@ -400,10 +408,6 @@ class InternVideo2PreTrainedModel(PreTrainedModel):
             else:
                 table = get_3d_sincos_position_embeddings(size, (height, width), frames)
                 init.copy_(module.position_embeddings, table[None])
-        elif isinstance(module, InternVideo2ForVideoQualityAssessment):
-            # Untrained scores start near the middle of the label scale, with some spread for losses that divide by it.
-            init.trunc_normal_(module.head.weight, std=0.1 * std)
-            init.constant_(module.head.bias, 0.5)
 
 
 class InternVideo2Model(InternVideo2PreTrainedModel):
@@ -450,7 +454,7 @@ class InternVideo2ForVideoQualityAssessment(InternVideo2PreTrainedModel):
         super().__init__(config)
         self.internvideo2 = InternVideo2Model(config)
         self.fc_norm = nn.LayerNorm(config.feature_size, eps=config.layer_norm_eps)
-        self.head = nn.Linear(config.feature_size, 1)
+        self.head = InternVideo2QualityHead(config)
         self.post_init()
 
     @can_return_tuple
