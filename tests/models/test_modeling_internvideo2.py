@@ -4,6 +4,7 @@ import json
 import math
 
 import pytest
+import skimage.data
 import torch
 from safetensors.torch import load_file
 
@@ -179,15 +180,15 @@ def test_resized_position_tables_equal_the_reference(golden):
 
 def test_separate_temporal_table_is_resized_like_the_reference(golden):
     tables = load_file(golden / "pos_embed.safetensors")
-    source = tables["interp.input.temporal_t8"]
-    config = InternVideo2Config(
-        **{**TINY, "hidden_size": source.shape[-1], "num_frames": 8}, separate_position_embeddings=True
+    source, expected = (  # of width 24, side by side to a width that a model can have
+        tables[f"interp.{name}"].repeat(1, 1, 2) for name in ("input.temporal_t8", "output.temporal_t8_to_t16")
     )
+    config = InternVideo2Config(**{**TINY, "num_frames": 8}, separate_position_embeddings=True)
     embeddings = InternVideo2Model(config).embeddings
     embeddings.temporal_position_embeddings.data.copy_(source)
     embeddings.spatial_position_embeddings.data.zero_()
     table = embeddings.get_position_embeddings((16, 4, 4))[:, 1:].unflatten(1, (16, 16))
-    assert_close(table[:, :, 0], tables["interp.output.temporal_t8_to_t16"], 1e-6)
+    assert_close(table[:, :, 0], expected, 1e-6)
 
 
 def test_a_table_of_another_length_is_refused():
@@ -262,7 +263,7 @@ def test_drop_path_keeps_the_expectation():
     drop = modeling_internvideo2.InternVideo2DropPath(0.3).train()
     output = drop(torch.ones(20000, 1, 2))
     assert output.mean().item() == pytest.approx(1.0, abs=0.02)
-    assert set(output.unique().tolist()) == pytest.approx({0.0, 1 / 0.7})
+    assert output.unique().tolist() == pytest.approx([0.0, 1 / 0.7])
 
 
 def test_fresh_weights():
@@ -278,6 +279,18 @@ def test_fresh_weights():
     with torch.inference_mode():
         logits = model.eval()(torch.randn(8, 4, 3, 56, 56)).logits
     assert logits.mean().item() == pytest.approx(0.5, abs=0.2) and logits.std() > 0
+
+
+def test_fresh_patch_kernels_show_detail_and_brightness_at_like_strength():
+    photograph = torch.from_numpy(skimage.data.astronaut()[:504, :504]).permute(2, 0, 1)[None, None] / 255
+    config = InternVideo2Config(**{**TINY, "hidden_size": 192, "num_frames": 1})
+    embeddings = InternVideo2Model(config).embeddings.patch_embeddings
+    spread = embeddings(2 * photograph - 1)[0].flatten(0, 2).std(dim=0)[:168]  # luma channels, from low to high
+    assert spread.max() / spread.min() < 50
+    # The same photograph without its finest detail: the channels of high frequencies must see the difference.
+    blurred = torch.nn.functional.avg_pool2d(photograph[0], 3, stride=1, padding=1)[None]
+    change = spread - embeddings(2 * blurred - 1)[0].flatten(0, 2).std(dim=0)[:168]
+    assert (change / spread)[-40:].mean() > 0.5 > (change / spread)[:5].mean()
 
 
 def test_save_and_load_keep_every_weight_and_fill_missing_ones(tmp_path):

@@ -106,6 +106,41 @@ def resize_position_embeddings(
     return torch.cat([cls_row, patches.flatten(0, 1)[None].to(table.dtype)], dim=1)
 
 
+def get_cosine_patch_kernels(hidden_size: int, tubelet_size: int, patch_size: int) -> torch.Tensor:
+    """Kernels of a patch embedding that is trained from scratch: a discrete cosine transform with whitened output.
+
+    Compression changes the fine detail of a patch, which carries a thousandth of the power of its brightness. Random
+    kernels see brightness only, and a model on top of them hardly learns quality from a few thousand clips; kernels
+    of all frequencies, each scaled by the inverse of the amplitude that natural images have there, show both at equal
+    strength. Seven of eight channels get luma frequencies, evenly from low to high; the rest low chroma frequencies.
+
+    Returns:
+        `torch.FloatTensor` of shape `(hidden_size, 3, tubelet_size, patch_size, patch_size)`.
+    """
+    steps = torch.arange(patch_size)
+    basis = torch.cos(math.pi * (steps + 0.5) * steps[:, None] / patch_size)  # (frequency, position)
+    basis = basis / basis.norm(dim=1, keepdim=True)
+    vertical, horizontal = torch.meshgrid(steps, steps, indexing="ij")
+    order = (vertical + horizontal).flatten().argsort(stable=True)  # from low to high frequencies
+    vertical, horizontal = vertical.flatten()[order], horizontal.flatten()[order]
+    frequencies = basis[vertical, :, None] * basis[horizontal, None, :]  # (frequency, patch_size, patch_size)
+    frequencies = frequencies * (1 + vertical + horizontal)[:, None, None]  # natural images fall off as 1 / frequency
+
+    luma = torch.tensor([0.299, 0.587, 0.114])
+    blue, red = torch.tensor([-0.169, -0.331, 0.5]), torch.tensor([0.5, -0.419, -0.081])
+    count = len(order)
+    chroma_channels = hidden_size // 16
+    luma_channels = hidden_size - 2 * chroma_channels
+    kernels = torch.cat(
+        [
+            luma[:, None, None] * frequencies[torch.arange(luma_channels) * count // luma_channels, None],
+            blue[:, None, None] * frequencies[torch.arange(chroma_channels) % count, None],
+            red[:, None, None] * frequencies[torch.arange(chroma_channels) % count, None],
+        ]
+    )
+    return 0.3 * kernels[:, :, None].expand(-1, -1, tubelet_size, -1, -1) / tubelet_size
+
+
 def _resize_time(table: torch.Tensor, frames: int) -> torch.Tensor:
     """(1, frames, rows, hidden_size), linearly to another number of frames."""
     if table.shape[1] == frames:
@@ -125,22 +160,28 @@ def _resize_space(table: torch.Tensor, source: tuple[int, int], target: tuple[in
     return grid.permute(0, 2, 3, 1).flatten(1, 2)
 
 
+class InternVideo2PatchProjection(nn.Conv3d):
+    """One kernel per channel of a token. Fresh kernels on RGB are frequencies, see `get_cosine_patch_kernels`."""
+
+    def __init__(self, config: InternVideo2Config):
+        kernel_size = (config.tubelet_size, config.patch_size, config.patch_size)
+        super().__init__(config.num_channels, config.hidden_size, kernel_size, stride=kernel_size)
+
+
 class InternVideo2PatchEmbeddings(nn.Module):
     """Tubelets of pixels to tokens."""
 
     def __init__(self, config: InternVideo2Config):
         super().__init__()
-        self.kernel_size = (config.tubelet_size, config.patch_size, config.patch_size)
-        self.num_channels = config.num_channels
-        self.projection = nn.Conv3d(config.num_channels, config.hidden_size, self.kernel_size, stride=self.kernel_size)
+        self.projection = InternVideo2PatchProjection(config)
 
     def forward(self, pixel_values_videos: torch.Tensor) -> torch.Tensor:
         batch_size, num_frames, num_channels, height, width = pixel_values_videos.shape
-        tubelet, patch, _ = self.kernel_size
-        if num_channels != self.num_channels:
+        tubelet, patch, _ = self.projection.kernel_size
+        if num_channels != self.projection.in_channels:
             raise ValueError(
-                f"pixel_values_videos has {num_channels} channels in dimension 2, not {self.num_channels}: the order "
-                "is (batch, frames, channels, height, width)"
+                f"pixel_values_videos has {num_channels} channels in dimension 2, not {self.projection.in_channels}: "
+                "the order is (batch, frames, channels, height, width)"
             )
         if num_frames % tubelet or height % patch or width % patch:
             raise ValueError(
@@ -389,7 +430,10 @@ class InternVideo2PreTrainedModel(PreTrainedModel):
     def _init_weights(self, module: nn.Module):
         super()._init_weights(module)
         std = self.config.initializer_range
-        if isinstance(module, (nn.Linear, nn.Conv3d)):
+        if isinstance(module, InternVideo2PatchProjection) and module.in_channels == 3:
+            tubelet, patch, _ = module.kernel_size
+            init.copy_(module.weight, get_cosine_patch_kernels(module.out_channels, tubelet, patch))
+        elif isinstance(module, (nn.Linear, nn.Conv3d)):
             init.trunc_normal_(module.weight, std=std * getattr(module, "init_gain", 1.0))
             if isinstance(module, InternVideo2QualityHead):
                 init.constant_(module.bias, 0.5)
