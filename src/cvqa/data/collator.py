@@ -1,0 +1,75 @@
+"""From rows of a data set to the input of a model."""
+
+import os
+import zlib
+
+import numpy as np
+import torch
+
+from ..models.video_processing_internvideo2 import InternVideo2VideoProcessor, open_video
+from .frames import frame_settings, frames_of
+
+
+class QualityCollator:
+    """
+    Batches rows with `frames` (of `cache_frames`) or else `video` (a path) into `pixel_values_videos`, float32
+    (rows, frames, 3, height, width), and `labels`, float32 (rows,), where the rows have a `label`.
+
+    Without `augment` the pixels are those of `processor(path)`, bit for bit. With it, they vary in ways that leave the
+    quality as it is: another window in time (of cached frames, one of those that were cached), another place in the
+    frame, mirroring. Nothing is rescaled beyond what the processor does, and no colour changes.
+
+    What is drawn for a row depends on `seed` and
+    - once `set_epoch` was called, on the epoch and the path of the video, and on nothing else: the same for any number
+      of processes and workers, and after resuming;
+    - until then on the rank (`RANK`) and the random state of torch in the process, which the workers of a DataLoader
+      get anew each epoch: reproducible after `torch.manual_seed` with the same number of processes and workers.
+
+    Raises `VideoError` for a video that cannot be read, ValueError for frames cached with other settings.
+    """
+
+    def __init__(self, processor: InternVideo2VideoProcessor, augment: bool = False, seed: int = 0):
+        self.processor = processor
+        self.augment = augment
+        self.seed = seed
+        self.epoch = torch.tensor(-1).share_memory_()  # shared: persistent workers hold a copy of this object
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch.fill_(epoch)
+
+    def __call__(self, rows: list[dict]) -> dict[str, torch.Tensor]:
+        views = torch.stack([self._view(row) for row in rows])
+        batch = {"pixel_values_videos": self.processor.pixel_values(views)}
+        if "label" in rows[0]:
+            batch["labels"] = torch.tensor([row["label"] for row in rows], dtype=torch.float32)
+        return batch
+
+    def _view(self, row: dict) -> torch.Tensor:
+        generator = self._generator(row) if self.augment else None
+        frames = self._cached_frames(row, generator) if row.get("frames") else self._decoded_frames(row, generator)
+        view = self.processor.spatial_views(torch.from_numpy(frames).permute(0, 3, 1, 2), generator)
+        if generator is not None and generator.random() < 0.5:
+            view = view.flip(-1)
+        return view
+
+    def _cached_frames(self, row: dict, generator: np.random.Generator | None) -> np.ndarray:
+        settings = frame_settings(self.processor)
+        if row["frames_settings"] != settings:
+            raise ValueError(
+                f"The frames of {row['video']} were cached for {row['frames_settings']}, but the processor asks for "
+                f"{settings}: cache them again with this processor."
+            )
+        frames, num_frames = frames_of(row), self.processor.num_frames
+        first = 0 if generator is None else num_frames * generator.integers(len(frames) // num_frames)
+        return frames[first : first + num_frames].copy()  # torch wants memory that may be written
+
+    def _decoded_frames(self, row: dict, generator: np.random.Generator | None) -> np.ndarray:
+        with open_video(row["video"]) as reader:
+            return reader.get_batch(self.processor.frame_indices(len(reader), generator=generator))
+
+    def _generator(self, row: dict) -> np.random.Generator:
+        epoch = int(self.epoch)
+        if epoch >= 0:
+            return np.random.default_rng([self.seed, epoch, zlib.crc32(row["video"].encode())])
+        state = int(torch.empty((), dtype=torch.int64).random_())
+        return np.random.default_rng([self.seed, int(os.environ.get("RANK", 0)), state])

@@ -1,0 +1,257 @@
+"""Build encoding ladders: sources, encoded at falling qualities by several encoders and labelled with VMAF.
+
+A ladder is a folder:
+
+    manifest.csv     one row per encode (`COLUMNS`), written whole, again and again while the ladder grows
+    ladder.json      settings and tool versions of the last run
+    references/      every source, stored without loss as what its encodes are made from and judged against
+    encodes/         one folder per source
+    progress.jsonl   every finished piece of work, so that a run that was killed goes on where it stopped
+"""
+
+import os
+import platform
+import time
+import zlib
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from importlib.metadata import version
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from cvqa.video.encoding import ENCODERS, ffmpeg_version
+from cvqa.video.photographs import SHARPNESS_THRESHOLD
+from cvqa.video.vmaf import full_reference_scores
+
+from .ladder_log import LadderLog, identity, write_csv, write_json
+from .ladder_sources import Source, find_sources
+from .ladder_work import LadderSettings, make_encode, make_reference
+
+
+COLUMNS = (
+    *("video", "reference", "score", "content_id", "family", "codec", "encoder", "preset", "level", "width", "height"),
+    *("fps", "frames", "bit_depth", "bytes", "bitrate_kbps", "psnr", "vmaf_min", "vmaf_model", "sharpness", "soft"),
+    "error",
+)
+"""Columns of manifest.csv. `score` is VMAF, `level` the CRF, `psnr` is luma in dB, `soft` is 1 where the source's
+`sharpness` is below `SHARPNESS_THRESHOLD`, `error` says why a piece of work failed (it has no score then)."""
+
+SECONDS_BETWEEN_MANIFESTS = 30
+
+
+def build_ladder(
+    sources: str | os.PathLike | Iterable[str | os.PathLike],
+    out: str | os.PathLike,
+    *,
+    families: str | os.PathLike | None = None,
+    workers: int | None = None,
+    limit: int | None = None,
+    **settings,
+) -> "LadderSummary":
+    """Encode every source at a ladder of qualities and label each encode with its VMAF.
+
+    Photographs become clips of `num_frames` frames by `pan_and_zoom`, of `size` or, where they are too small for it,
+    of less, never enlarged. Clips keep their size (odd sizes lose a column or row) and their first `max_frames`
+    frames, at their average frame rate. Work that the folder holds already is kept, so that a killed run is resumed
+    by the same call, and a call with other sources or settings adds to the ladder. A piece of work that fails is
+    listed with its reason, and the rest goes on. Sources are taken in a random order that only the seed decides.
+
+    Args:
+        sources, families: see `find_sources`.
+        out: the ladder's folder; only one run at a time may work on it.
+        workers: encodes at a time, one core each; all cores if None.
+        limit: take only so many sources.
+        encoders: names from `ENCODERS`.
+        levels: encodes per source and encoder. Their CRF are spread over the encoder's ladder.
+        jitter: draw each CRF from its own part of the ladder, anew for every source, instead of the same for all.
+        presets: encoder -> preset, where it isn't to be the default one.
+        bit_depth: of the encodes, 8 or 10.
+        size, num_frames: of clips made from photographs, (width, height).
+        max_frames: of other clips.
+        seed: of camera paths, levels and order.
+        model: VMAF model, see `full_reference_scores`.
+
+    Raises:
+        ValueError, FileNotFoundError: a setting is out of its range, or there is no source.
+    """
+    start = time.monotonic()
+    settings = LadderSettings(**settings)
+    out = Path(out)
+    found = find_sources(sources, families, leave_out=out)
+    found = sorted(found, key=lambda source: zlib.crc32(f"{settings.seed} {source.name}".encode()))[:limit]
+    run = _Run(out, settings)
+    run.work_through(found, workers or os.cpu_count() or 1)
+    return LadderSummary(
+        folder=out,
+        reused=run.reused,
+        seconds=time.monotonic() - start,
+        rows=list(run.log.encodes()),
+        failures=[f"{row.get('video', row['reference'])}: {row['error']}" for row in run.failures],
+    )
+
+
+def label_encodes(
+    pairs: Iterable[tuple[str | os.PathLike, str | os.PathLike]],
+    model: str = "vmaf_v0.6.1",
+    workers: int | None = None,
+) -> Iterator[dict]:
+    """Score encodes that exist already: (distorted, reference) pairs, in order, failures included.
+
+    Yields rows `video, reference, score, vmaf_min, psnr, frames, vmaf_model, error`; with an `error` text the scores
+    are None.
+    """
+
+    def label(pair) -> dict:
+        distorted, reference = map(str, pair)
+        row = {"video": distorted, "reference": reference, "vmaf_model": model, "error": None}
+        try:
+            scores = full_reference_scores(distorted, reference, model)
+        except (ValueError, OSError) as error:
+            return {**row, "score": None, "vmaf_min": None, "psnr": None, "frames": None, "error": str(error)}
+        return {**row, "score": scores["vmaf"], **{name: scores[name] for name in ("vmaf_min", "psnr", "frames")}}
+
+    with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
+        yield from pool.map(label, pairs)
+
+
+@dataclass
+class LadderSummary:
+    """What a run of `build_ladder` left behind; `str()` of it is a short report."""
+
+    folder: Path
+    reused: int  # encodes that were there already
+    seconds: float
+    rows: list[dict]  # of the manifest, failures left out
+    failures: list[str]  # what failed: reason
+
+    @property
+    def contents(self) -> list[str]:
+        return sorted({row["content_id"] for row in self.rows})
+
+    def __str__(self) -> str:
+        edges = [0, 20, 40, 60, 70, 80, 90, 95, 100]
+        lines = [
+            f"{self.folder}: {len(self.rows)} encodes of {len(self.contents)} contents ({self.reused} were there "
+            f"before), {self.seconds:.0f} s, {len(self.failures)} failures",
+            f"{'VMAF':8s}" + "".join(f"{f'{low}-{high}':>8s}" for low, high in pairwise(edges)) + "    mean",
+        ]
+        for encoder in sorted({row["encoder"] for row in self.rows}):
+            scores = [row["score"] for row in self.rows if row["encoder"] == encoder]
+            counts = np.histogram(scores, edges)[0]
+            lines.append(f"{encoder:8s}" + "".join(f"{count:8d}" for count in counts) + f"{np.mean(scores):8.1f}")
+        if soft := sorted({row["content_id"] for row in self.rows if row["soft"]}):
+            lines.append(f"soft sources (sharpness below {SHARPNESS_THRESHOLD}): {', '.join(soft)}")
+        return "\n".join([*lines, *(f"failed: {failure}" for failure in self.failures)])
+
+
+@dataclass
+class _Job:
+    """A file of the ladder that is to be there."""
+
+    file: str  # relative to the ladder's folder
+    recipe: dict
+    make: Callable[[], dict]  # runs in a thread; its result is logged
+    then: Callable[[dict], list["_Job"]]  # what to do with the result
+    encodes: int  # that are lost if it fails
+    row: dict  # of the manifest, if it fails
+    labels: dict = field(default_factory=dict)  # of this run, whatever the result of an earlier one says
+
+
+class _Run:
+    """One run over a ladder's folder. ffmpeg's processes do the work, so threads are enough to keep all cores busy."""
+
+    def __init__(self, out: Path, settings: LadderSettings):
+        self.out, self.settings = out, settings
+        self.log = LadderLog(out)
+        self.failures: list[dict] = []  # rows of the manifest
+        self.reused = 0
+        for leftover in [*out.glob("references/.*.part.*"), *out.glob("encodes/*/.*.part.*")]:
+            leftover.unlink(missing_ok=True)
+        write_json(out / "ladder.json", _description(settings))
+
+    def work_through(self, sources: list[Source], workers: int) -> None:
+        waiting = deque(self._reference_job(source) for source in sources)
+        running: dict[Future, _Job] = {}
+        written = time.monotonic()
+        pool = ThreadPoolExecutor(workers)
+        with tqdm(total=sum(job.encodes for job in waiting), unit="encode", disable=None) as progress:
+            try:
+                while waiting or running:
+                    while waiting and len(running) < workers:
+                        job = waiting.popleft()
+                        known = self.log.find(job.file, job.recipe)
+                        running[pool.submit(job.make if known is None else lambda known=known: known)] = job
+                        self.reused += known is not None and "level" in job.row
+                    for future in wait(running, return_when=FIRST_COMPLETED).done:
+                        following = self._finish(running.pop(future), future, progress)
+                        waiting.extendleft(reversed(following))  # first: contents are finished one after the other
+                    if time.monotonic() - written > SECONDS_BETWEEN_MANIFESTS:
+                        self.write_manifest()
+                        written = time.monotonic()
+            finally:
+                pool.shutdown(cancel_futures=True)
+                self.write_manifest()
+                self.log.close()
+
+    def _finish(self, job: _Job, future: Future, progress: tqdm) -> list[_Job]:
+        try:
+            result = future.result() | job.labels
+        except (ValueError, OSError) as error:
+            self.failures.append({**job.row, "error": str(error)})
+            progress.update(job.encodes)
+            return []
+        self.log.add(job.file, job.recipe, result)
+        following = job.then(result)
+        progress.update(job.encodes - sum(after.encodes for after in following))
+        return following
+
+    def _reference_job(self, source: Source) -> _Job:
+        settings, file = self.settings, f"references/{source.name}.mkv"
+        recipe = settings.reference_recipe(source)
+        labels = {"content_id": source.content_id, "family": source.family}
+        return _Job(
+            file=file,
+            recipe=recipe,
+            make=lambda: make_reference(source, self.out / file, settings),
+            then=lambda about: self._encode_jobs(source, file, about, identity(recipe)),
+            encodes=settings.levels * len(settings.encoders),
+            row={"reference": file, **labels},
+            labels=labels,
+        )
+
+    def _encode_jobs(self, source: Source, reference: str, about: dict, reference_identity: str) -> list[_Job]:
+        jobs = []
+        for encoder in self.settings.encoders:
+            for level in self.settings.levels_of(encoder, source):
+                recipe = self.settings.encode_recipe(encoder, level, reference_identity)
+                depth = "" if recipe["bit_depth"] == 8 else f"_{recipe['bit_depth']}bit"
+                name = f"{encoder}_{recipe['preset']}_crf{level}{depth}{ENCODERS[encoder].suffix}"
+                file = f"encodes/{source.name}/{name}"
+                make = partial(make_encode, self.out / reference, self.out / file, about, recipe)
+                row = {**about, **recipe, "video": file, "reference": reference, "bytes": None}
+                row["codec"] = ENCODERS[encoder].codec
+                jobs.append(_Job(file, recipe, make, lambda result: [], 1, row, {"reference": reference}))
+        return jobs
+
+    def write_manifest(self) -> None:
+        write_csv(self.out / "manifest.csv", COLUMNS, [*self.log.encodes(), *self.failures])
+
+
+def _description(settings: LadderSettings) -> dict:
+    tools = {name: version(name) for name in ("imageio-ffmpeg", "av", "pillow", "numpy")}
+    return {
+        "label_kind": "vmaf",
+        "score_min": 0,
+        "score_max": 100,
+        "higher_is_better": True,
+        "vmaf_model": settings.model,
+        "settings": asdict(settings),
+        "presets": {name: settings.preset_of(name) for name in settings.encoders},
+        "versions": {"ffmpeg": ffmpeg_version(), **tools, "python": platform.python_version()},
+    }

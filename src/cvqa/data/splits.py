@@ -1,0 +1,145 @@
+"""Splits by content: what a model has seen, encoded in whatever way, never tests it."""
+
+import hashlib
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+
+SPLITS = ("train", "validation", "test")
+
+
+def split_by_content(
+    content_ids: Sequence,
+    fractions: Sequence[float] = (0.6, 0.2, 0.2),
+    seed: int = 0,
+    families: Sequence | None = None,
+    scores: Sequence[float] | None = None,
+) -> dict[str, np.ndarray]:
+    """Deal the contents out to train, validation and test.
+
+    Args:
+        content_ids: the content of every row.
+        fractions: shares of the contents, summing to 1. A share of 0 gives an empty split; any other gives at least one
+            content.
+        seed: another seed, another split; the same on every platform.
+        families: of every row; contents of one family (one shoot, one film) stay together. Empty or None: no family.
+        scores: of every row; with them each split gets contents from the whole range of mean scores.
+
+    Returns:
+        {"train", "validation", "test"} -> sorted int64 row indices.
+
+    Raises:
+        ValueError: fewer contents (or families) than splits, or a content in two families.
+    """
+    if len(fractions) != len(SPLITS):
+        raise ValueError(f"fractions are three shares (train, validation, test), not {tuple(fractions)}")
+    return dict(zip(SPLITS, _deal(content_ids, fractions, seed, families, scores)))
+
+
+def folds(
+    content_ids: Sequence,
+    k: int = 5,
+    seed: int = 0,
+    families: Sequence | None = None,
+    scores: Sequence[float] | None = None,
+) -> Iterator[dict[str, np.ndarray]]:
+    """k splits like those of `split_by_content`: each content is tested once, the next fold validates."""
+    if k < 3:
+        raise ValueError(f"k-fold with train, validation and test needs k >= 3, not {k}")
+    parts = _deal(content_ids, [1 / k] * k, seed, families, scores)
+    for i in range(k):
+        test, validation, *train = parts[i:] + parts[:i]
+        yield {"train": np.sort(np.concatenate(train)), "validation": validation, "test": test}
+
+
+def check_disjoint(splits: Mapping) -> None:
+    """Raise ValueError, naming them, if a content, a family or a file is in two of the splits (name -> data set)."""
+    for column, what in (("content_id", "content"), ("family", "family"), ("video", "file")):
+        owner: dict[str, str] = {}
+        shared: dict[str, set[str]] = {}
+        for name, dataset in splits.items():
+            if column not in dataset.column_names:
+                continue
+            for value in filter(None, set(dataset[column][:])):
+                # The same file may be reached by two paths.
+                key = str(Path(value).resolve()) if column == "video" else value
+                if owner.setdefault(key, name) != name:
+                    shared.setdefault(key, {owner[key]}).add(name)
+        if shared:
+            first = "; ".join(f"{key} is in {' and '.join(sorted(names))}" for key, names in sorted(shared.items())[:5])
+            raise ValueError(
+                f"{len(shared)} {what} value(s) on more than one side of the split, so a test would measure memory: "
+                f"{first}. Give all rows of one {what} the same split, or leave the split out to have one made."
+            )
+
+
+def _deal(content_ids, fractions, seed, families, scores) -> list[np.ndarray]:
+    """Row indices of each part: whole units (families, or single contents) dealt by share of the contents."""
+    if min(fractions) < 0 or not math.isclose(sum(fractions), 1, abs_tol=1e-6):
+        raise ValueError(f"fractions are shares that sum to 1, not {tuple(fractions)}")
+    contents = [str(content) for content in content_ids]
+    units = _units(contents, families)
+    open_parts = [part for part, share in enumerate(fractions) if share > 0]
+    if len(units) < len(open_parts):
+        raise ValueError(
+            f"{len(units)} content(s) or families cannot fill {len(open_parts)} splits that share none: add videos of "
+            "other contents, check that the content is read from the right place, or load without splitting "
+            '(split="all")'
+        )
+    weight = {unit: len({contents[row] for row in rows}) for unit, rows in units.items()}
+    need = {part: max(1.0, fractions[part] * sum(weight.values())) for part in open_parts}
+    order = _order(units, seed, scores, block=math.ceil(1 / min(fractions[part] for part in open_parts) - 1e-9))
+    # What is too big for the smallest part goes first, while there is still room elsewhere.
+    order.sort(key=lambda unit: weight[unit] <= min(need.values()))
+
+    parts: list[list[int]] = [[] for _ in fractions]
+    have = Counter()
+    for i, unit in enumerate(order):
+        empty = [part for part in open_parts if not parts[part]]
+        choice = empty if len(empty) == len(order) - i else open_parts
+        fitting = [part for part in choice if have[part] + weight[unit] <= need[part] + 1e-9]
+        if fitting:
+            best = max(fitting, key=lambda part: 1 - have[part] / need[part])
+        else:
+            best = max(choice, key=lambda part: need[part] - have[part])
+        parts[best] += units[unit]
+        have[best] += weight[unit]
+    return [np.array(sorted(part), dtype=np.int64) for part in parts]
+
+
+def _units(contents: list[str], families: Sequence | None) -> dict[tuple[str, str], list[int]]:
+    """Rows of each unit: of a family, or of a content without one."""
+    families = [None] * len(contents) if families is None else list(families)
+    if len(families) != len(contents):
+        raise ValueError(f"{len(contents)} content ids but {len(families)} families")
+    home: dict[str, tuple[str, str]] = {}
+    units: dict[tuple[str, str], list[int]] = {}
+    for row, (content, family) in enumerate(zip(contents, families)):
+        unit = ("content", content) if family in (None, "") else ("family", str(family))
+        if home.setdefault(content, unit) != unit:
+            raise ValueError(f"content {content!r} is in two families: {home[content][1]!r} and {unit[1]!r}")
+        units.setdefault(unit, []).append(row)
+    return units
+
+
+def _order(units, seed, scores, block) -> list[tuple[str, str]]:
+    """Units in random order; with scores, sorted by mean score and random only within each block of neighbours.
+
+    `_deal` spreads the parts evenly over this order. The randomness is a hash of seed and name: the same on every
+    platform and with every NumPy.
+    """
+
+    def random(unit):
+        return hashlib.sha256("\0".join([str(seed), *unit]).encode("utf-8", "surrogatepass")).digest()
+
+    if scores is None:
+        return sorted(units, key=random)
+    scores = [float(score) for score in scores]
+    mean = {unit: math.fsum(scores[row] for row in rows) / len(rows) for unit, rows in units.items()}
+    ranked = sorted(units, key=lambda unit: (mean[unit], unit))
+    blocks = [ranked[start : start + block] for start in range(0, len(ranked), block)]
+    return [unit for neighbours in blocks for unit in sorted(neighbours, key=random)]

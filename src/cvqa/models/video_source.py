@@ -1,0 +1,321 @@
+"""Packets and decoding of one video file: what lies under `VideoReader`.
+
+Every packet is known by its position in decoding order. It is decoded with that position as its time, so that each
+frame tells from which packet it came, whatever the times in the file are worth.
+"""
+
+import os
+import re
+from collections.abc import Iterator
+from itertools import chain, islice
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+import av
+import numpy as np
+
+
+# Frame threading delays every frame by one more per thread, which costs more than it gains when jumping about.
+THREADS = min(4, os.cpu_count() or 1)
+NO_TIME = np.iinfo(np.int64).min
+
+_URL = re.compile(r"https?://", re.IGNORECASE)
+_TIMEOUT = 30.0  # seconds without an answer after which a URL is given up
+# Formats that store no length of a packet, so that a file cut within its last one seems to end like any other.
+_OPEN_ENDED = {"h264", "hevc", "vvc", "obu", "m4v", "mpegvideo", "mpeg", "mpegts"}
+
+
+class VideoError(ValueError):
+    """A video that cannot be read; `str()` is one line of file and reason.
+
+    Attributes:
+        path: the file as the caller named it.
+        reason: why, and the way out where there is one.
+    """
+
+    def __init__(self, path: object, reason: str):
+        super().__init__(path, reason)
+        self.path, self.reason = str(path), reason
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.reason}"
+
+
+class Packets(NamedTuple):
+    """What the container says of each packet, in decoding order; times are in units of `time_base` seconds."""
+
+    pts: np.ndarray  # int64, NO_TIME where missing
+    dts: np.ndarray
+    duration: np.ndarray
+    size: np.ndarray  # bytes
+    key: np.ndarray  # bool
+    discard: np.ndarray  # bool: decoded, not shown
+    bad: np.ndarray  # bool: damaged or cut off
+    time_base: float
+    incomplete: bool  # the container says that there should be more
+
+    @property
+    def orderly(self) -> bool:
+        """Whether the times can be trusted to tell the order of presentation."""
+        if (self.pts == NO_TIME).any() or len(np.unique(self.pts)) < len(self.pts):
+            return False
+        dts, keys = self.dts[self.dts != NO_TIME], np.flatnonzero(self.key)
+        # Whatever follows a key frame is presented after the key frame before.
+        passed = np.searchsorted(keys, np.arange(len(self.pts)), side="right") - 2
+        after = self.pts > np.where(passed >= 0, self.pts[keys[passed]] if len(keys) else 0, NO_TIME)
+        return bool((np.diff(dts) >= 0).all() and (np.diff(self.pts[keys]) > 0).all() and after.all())
+
+    def sound(self, order: np.ndarray) -> np.ndarray:
+        """Mask of the packets that decode without what is damaged: damage lasts to the next key frame, and hits the
+        pictures presented before that, too. `order`: positions in order of presentation."""
+        count = len(self.pts)
+        rank = np.full(count, -1)
+        rank[order] = np.arange(len(order))
+        sound = np.ones(count, bool)
+        starts = np.flatnonzero(self.key & ~self.bad & (rank >= 0))
+        damage = np.flatnonzero(self.bad).tolist()
+        if len(starts) and not self.key[0]:
+            damage.insert(0, 0)
+        for position in damage:
+            if sound[position]:
+                later = starts[starts > position]
+                end = later[0] if len(later) else count
+                sound[position:end] = False
+                sound[end:] &= rank[end:] >= (rank[end] if end < count else 0)
+        return sound
+
+    def times(self, order: np.ndarray, rate: float) -> tuple[np.ndarray, float]:
+        """Seconds (len(order),) of the frames at `order`, increasing, and how long the last one stays.
+
+        Where the container gives no usable time, frames follow each other at `rate` per second.
+        """
+        pts, step = self.pts[order], 1 / rate
+        if (np.diff(pts) <= 0).any() and (pts != NO_TIME).all() and (np.diff(self.dts) > 0).all():
+            pts = np.sort(pts)  # AVI has no times of presentation: those there are were meant for the decoding order
+        times = []
+        for value in pts.tolist():
+            time = value * self.time_base if value != NO_TIME else None
+            if times and (time is None or time <= times[-1]):
+                time = times[-1] + step
+            times.append(0.0 if time is None else time)
+        last = self.duration[order[-1]] * self.time_base
+        return np.array(times), float(last if last > 0 else step)
+
+
+class VideoSource:
+    """An open file, whose packets are named by their position in decoding order."""
+
+    def __init__(self, path: str | os.PathLike | BinaryIO, name: str):
+        self._path, self._name, self._container, self._positions = path, name, None, {}
+        try:
+            self.open(THREADS)
+            self.codec = self._decoder.codec.canonical_name
+            self.rate = float(self._stream.average_rate or self._stream.guessed_rate or 25)
+            self.format = self._container.format.name
+            self.packets = self._scan()
+            self._check_end()
+            self.fed = ~self.packets.bad  # which packets are decoded
+        except BaseException:
+            self.close()
+            raise
+        if self.packets.orderly:  # so that a packet met after a jump can be recognised
+            labels = zip(self.packets.pts.tolist(), self.packets.size.tolist())
+            self._positions = {label: position for position, label in enumerate(labels)}
+
+    def open(self, threads: int) -> None:
+        """Open the file, or open it anew to read it from its start."""
+        self.close()
+        target, options = _openable(self._path), {"metadata_errors": "ignore"}
+        if isinstance(target, str) and _URL.match(target):
+            options["timeout"] = _TIMEOUT
+        try:
+            self._container = av.open(target, **options)
+        except (av.FFmpegError, UnicodeError) as error:
+            raise VideoError(self._name, _why_unreadable(self._path, error)) from None
+        try:
+            self._stream = self._pick_stream()
+        except VideoError:
+            self.close()
+            raise
+        self._threads, self._decoder = threads, self._stream.codec_context
+        self._decoder.thread_count = threads
+        self._decoder.thread_type = "AUTO" if threads > 1 else "NONE"
+
+    def close(self) -> None:
+        self._decoder = self._stream = None
+        if self._container is not None:
+            self._container.close()
+
+    def frames(self, start: int) -> Iterator[tuple[int, av.VideoFrame | None]]:
+        """Decode from the packet `start`: each frame with the position of its packet, None where that is damaged."""
+        gap = False
+        for position, packet in self._packets_from(start):
+            if not self.fed[position]:
+                gap = True
+                continue
+            if gap and self.packets.key[position]:
+                yield from self._decode(None, position)
+                self._decoder.flush_buffers()
+                gap = False
+            packet.pts = packet.dts = position
+            yield from self._decode(packet, position)
+        yield from self._decode(None, len(self.packets.pts) - 1)
+
+    def _decode(self, packet: av.Packet | None, position: int) -> Iterator[tuple[int, av.VideoFrame | None]]:
+        try:
+            frames = self._decoder.decode(packet)
+        except EOFError:  # nothing was under way
+            return
+        except av.FFmpegError:
+            yield position, None
+            return
+        for frame in frames:
+            yield (-1 if frame.pts is None else frame.pts), (None if frame.is_corrupt else frame)
+
+    def _packets_from(self, start: int) -> Iterator[tuple[int, av.Packet]]:
+        position, packets = self._seek(start)
+        for packet in packets:
+            if not packet.size:
+                continue  # the end, or a frame that AVI says to repeat
+            if position >= len(self.packets.pts) or packet.size != self.packets.size[position]:
+                return
+            if position >= start:
+                yield position, packet
+            position += 1
+
+    def _seek(self, start: int) -> tuple[int, Iterator[av.Packet]]:
+        """The packets from `start` or before it on, and the position of the first."""
+        before = max(0, start - 1)
+        for time in dict.fromkeys((self.packets.pts[start], self.packets.dts[start], self.packets.dts[before])):
+            if not self._positions or time == NO_TIME:
+                break
+            try:
+                self._container.seek(int(time), stream=self._stream)
+                packets = self._demux()
+                # After a jump, MPEG-TS can begin within a frame.
+                for packet in islice(packets, 8):
+                    position = self._positions.get((packet.pts, packet.size))
+                    if position is not None:
+                        break
+                else:
+                    continue
+            except av.FFmpegError:
+                continue
+            if position <= start:
+                return position, chain([packet], packets)
+        self.open(self._threads)
+        return 0, self._demux()
+
+    def _demux(self) -> Iterator[av.Packet]:
+        try:
+            yield from self._container.demux(self._stream)
+        except av.FFmpegError as error:
+            self._failed = error
+
+    def _pick_stream(self) -> av.VideoStream:
+        pictures = av.stream.Disposition.attached_pic | av.stream.Disposition.timed_thumbnails
+        streams = [s for s in self._container.streams.video if not s.disposition & pictures]
+        if not streams or self._container.format.name == "tty":  # FFmpeg plays plain text as a terminal would
+            others = ", ".join(sorted({s.type for s in self._container.streams} - {"video"}))
+            raise VideoError(self._name, f"no video stream, only {others}" if others else "no video stream")
+        best = self._container.streams.best("video")
+        stream = best if best in streams else streams[0]
+        if stream.codec_context is None:
+            raise VideoError(self._name, "its codec is unknown here, or its header is damaged; re-encode it, for example as H.264")
+        return stream
+
+    def _scan(self) -> Packets:
+        rows, self._failed, self._last_byte = [], None, None
+        for packet in self._demux():
+            if packet.size:
+                self._last_byte = packet.pos
+                times = (NO_TIME if time is None else time for time in (packet.pts, packet.dts))
+                flags = (packet.is_keyframe, packet.is_discard, packet.is_corrupt)
+                rows.append((*times, packet.duration or 0, packet.size, *flags))
+        if not rows:
+            raise VideoError(self._name, "its video stream holds no frame; the file was cut short or never finished")
+        columns = np.array(rows, np.int64).reshape(-1, 7).T
+        promised = self._stream.frames if self.format.startswith("mov") else 0
+        return Packets(
+            *columns[:4],
+            *columns[4:].astype(bool),
+            time_base=float(self._stream.time_base),
+            incomplete=self._failed is not None or len(rows) < promised,
+        )
+
+    def _check_end(self) -> None:
+        """See whether the last packet is whole, where a cut file would seem to end like any other."""
+        self.unsure = False
+        if self.format not in _OPEN_ENDED or self._ends_with_stuffing():
+            return
+        if self.codec not in {"h264", "hevc", "vvc"}:
+            self.unsure = True  # their decoders tell, in due course
+            return
+        # What comes after a whole picture does not change it.
+        shown = {self._last_picture(extra) for extra in (b"", b"\xa5" * 64)}
+        # Of H.264, the last packet may be but the second field of a frame.
+        self.packets.bad[-1] = len(shown) > 1 or b"" in shown or (None in shown and self.codec != "h264")
+
+    def _last_picture(self, extra: bytes) -> bytes | None:
+        """Pixels that the last packet gives if `extra` follows it, empty where damaged, None if it gives nothing."""
+        self.open(1)  # threads of FFmpeg's HEVC decoder can wait for each other for ever over such damage
+        last = len(self.packets.pts) - 1
+        keys = np.flatnonzero(self.packets.key[:last])[-2:].tolist()
+        pixels = None
+        for position, packet in chain(self._packets_from(keys[0] if keys else 0), [(last, None)]):
+            if packet and position == last:
+                packet = av.Packet(bytes(packet) + extra)
+            if packet:
+                packet.pts = packet.dts = position
+            for number, frame in self._decode(packet, position):
+                if number == last:
+                    pixels = b"".join(map(bytes, frame.planes)) if frame else b""
+        self.open(THREADS)
+        return pixels
+
+    def _ends_with_stuffing(self) -> bool:
+        """Whether the last packet of the video ends within a packet of MPEG-TS that it does not fill."""
+        path = _openable(self._path)
+        if self.format != "mpegts" or not isinstance(path, str) or _URL.match(path) or self._last_byte is None:
+            return False
+        with Path(os.fsdecode(self._path)).open("rb") as file:
+            file.seek(self._last_byte)
+            data = file.read()
+        step = next((step for step in (188, 192, 204) if data[step : step + 1] == b"G"), 188)
+        packets = (data[at : at + 188] for at in range(0, len(data), step))
+        ours = [p for p in packets if len(p) == 188 and int.from_bytes(p[1:3], "big") & 0x1FFF == self._stream.id]
+        if not ours or not ours[-1][3] & 0x20:  # no adaptation field: full of video
+            return False
+        length, clock = ours[-1][4], ours[-1][5] & 0x10
+        return length == 0 or length > (7 if clock else 1)
+
+
+def _openable(path: str | os.PathLike | BinaryIO) -> str | BinaryIO:
+    if hasattr(path, "read"):
+        path.seek(0)
+        return path
+    path = os.fsdecode(path)
+    # Otherwise FFmpeg would take what comes before a colon in a file name for a protocol.
+    return path if _URL.match(path) else f"file:{path}"
+
+
+def _why_unreadable(path: str | os.PathLike | BinaryIO, error: Exception) -> str:
+    if isinstance(error, UnicodeError):
+        return "its name is not valid UTF-8; rename it"
+    reason = getattr(error, "strerror", None) or str(error)
+    if hasattr(path, "read") or _URL.match(os.fsdecode(path)):
+        return f"cannot be opened as a video ({reason})"
+    file = Path(os.fsdecode(path))
+    if not file.is_file():
+        return "is a directory, not a file" if file.is_dir() else "no such file"
+    if isinstance(error, PermissionError):
+        return "no permission to read it"
+    if not file.stat().st_size:
+        return "the file is empty"
+    with file.open("rb") as opened:
+        start = opened.read(12)
+    if start[4:8] == b"ftyp":
+        return "its index (moov) is missing: the file was cut short, or its recording was never finished"
+    if file.suffix.lower() in {".yuv", ".rgb", ".raw"}:
+        return "raw video does not tell its size; wrap it: ffmpeg -pix_fmt yuv420p -s WxH -r FPS -i FILE.yuv FILE.y4m"
+    return f"not a video file, or damaged beyond reading ({reason})"

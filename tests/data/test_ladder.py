@@ -1,0 +1,264 @@
+import csv
+import json
+import multiprocessing
+import os
+import signal
+import time
+from collections import defaultdict
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import skimage.data
+from PIL import Image
+
+from cvqa.data.ladder import COLUMNS, build_ladder, label_encodes
+from cvqa.data.ladder_sources import Source, find_sources
+from cvqa.data.ladder_work import LadderSettings
+from cvqa.video.encoding import encode
+from cvqa.video.photographs import pan_and_zoom
+
+
+SMALL = {"encoders": ("x264", "vp9"), "levels": 2, "size": (160, 90), "num_frames": 6, "max_frames": 5, "workers": 2}
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory) -> Path:
+    """Two photographs, one of them small, a clip, and a file that is no video; contents and a family are given."""
+    folder = tmp_path_factory.mktemp("sources")
+    (folder / "deep" / "er").mkdir(parents=True)
+    Image.fromarray(skimage.data.astronaut()).save(folder / "deep" / "er" / "astronaut.png")
+    Image.fromarray(skimage.data.camera()[100:190, 150:290]).save(folder / "small.png")
+    coffee = pan_and_zoom(Image.fromarray(skimage.data.coffee()), (151, 90), 8, seed=1)
+    encode((coffee, 30), folder / "a clip: no. 1.mp4", "x264", 10)
+    (folder / "broken.mp4").write_text("not a video")
+    (folder / "manifest.csv").write_text("file,content_id,family\na clip: no. 1.mp4,cup,kitchen\nsmall.png,man,\n")
+    (folder / "families.csv").write_text("content_id,family\nman,people\nastronaut,people\n")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def ladder(sources, tmp_path_factory):
+    out = tmp_path_factory.mktemp("ladder")
+    return build_ladder(sources, out, **SMALL)
+
+
+def manifest_of(folder: Path) -> list[dict]:
+    with (folder / "manifest.csv").open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def times_of(folder: Path) -> dict[Path, int]:
+    return {path: path.stat().st_mtime_ns for path in folder.glob("*/**/*.*") if not path.name.startswith(".")}
+
+
+def test_manifest(ladder):
+    rows = manifest_of(ladder.folder)
+    assert tuple(rows[0]) == COLUMNS
+    good = [row for row in rows if not row["error"]]
+    assert len(good) == 3 * 2 * 2
+    for row in good:
+        video, reference = ladder.folder / row["video"], ladder.folder / row["reference"]
+        with av.open(str(video)) as container:
+            frames = list(container.decode(video=0))
+            assert container.streams.video[0].codec_context.codec.canonical_name == row["codec"]
+        assert [len(frames), frames[0].width, frames[0].height] == [int(row[k]) for k in ("frames", "width", "height")]
+        assert reference.is_file()
+        assert video.stat().st_size == int(row["bytes"])
+        seconds = int(row["frames"]) / float(row["fps"])
+        assert float(row["bitrate_kbps"]) == pytest.approx(int(row["bytes"]) * 8 / 1000 / seconds, rel=0.01)
+        assert 0 <= float(row["vmaf_min"]) <= float(row["score"]) <= 100
+        assert float(row["psnr"]) > 15
+        assert row["vmaf_model"] == "vmaf_v0.6.1" and row["bit_depth"] == "8"
+        assert row["soft"] == str(int(float(row["sharpness"]) < 0.2))
+
+
+def test_contents_families_sizes_and_rates(ladder):
+    about = {
+        row["content_id"]: tuple(row[name] for name in ("family", "width", "height", "frames", "fps"))
+        for row in manifest_of(ladder.folder)
+        if not row["error"]
+    }
+    assert about == {
+        "cup": ("kitchen", "150", "90", "5", "30.0"),  # odd width cut, first frames only
+        "man": ("people", "126", "70", "6", "25.0"),  # too small a photograph gives a smaller clip
+        "astronaut": ("people", "160", "90", "6", "25.0"),
+    }
+
+
+def test_score_falls_with_level(ladder):
+    scores = defaultdict(list)
+    for row in ladder.rows:
+        scores[row["content_id"], row["encoder"]].append((row["level"], row["score"]))
+    assert len(scores) == 6
+    for pairs in scores.values():
+        (_, better), (_, worse) = sorted(pairs)
+        assert better > worse
+
+
+def test_failure_is_listed_and_the_rest_goes_on(ladder):
+    failed = [row for row in manifest_of(ladder.folder) if row["error"]]
+    assert [row["content_id"] for row in failed] == ["broken"]
+    assert "broken.mp4" in failed[0]["error"] and "Invalid data" in failed[0]["error"]
+    assert failed[0]["score"] == ""
+    assert len(ladder.failures) == 1 and "broken.mp4" in ladder.failures[0]
+
+
+def test_settings_and_versions_are_kept(ladder):
+    description = json.loads((ladder.folder / "ladder.json").read_text())
+    assert description["label_kind"] == "vmaf" and description["vmaf_model"] == "vmaf_v0.6.1"
+    assert description["presets"] == {"x264": "medium", "vp9": "4"}
+    assert "ffmpeg" in description["versions"]["ffmpeg"]
+
+
+def test_report(ladder):
+    report = str(ladder)
+    assert "12 encodes of 3 contents (0 were there before)" in report and "1 failures" in report
+    assert "x264" in report and "vp9" in report and "broken.mp4" in report
+
+
+def test_second_run_makes_nothing_anew(sources, ladder):
+    before, manifest = times_of(ladder.folder), manifest_of(ladder.folder)
+    again = build_ladder(sources, ladder.folder, **SMALL)
+    assert again.reused == 12
+    assert times_of(ladder.folder) == before
+    assert manifest_of(ladder.folder) == manifest
+
+
+def test_killed_run_is_resumed(sources, tmp_path):
+    def log():
+        path = tmp_path / "progress.jsonl"
+        return path.read_text().splitlines() if path.exists() else []
+
+    run = multiprocessing.get_context("fork").Process(
+        target=build_ladder, args=(sources / "deep", tmp_path), kwargs={**SMALL, "workers": 1, "levels": 4}
+    )
+    run.start()
+    deadline = time.monotonic() + 60
+    while len(log()) < 4 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    os.kill(run.pid, signal.SIGKILL)
+    run.join()
+    done = [json.loads(line)["file"] for line in log()]
+    assert 4 <= len(done) < 9
+    # What a kill may leave besides: half a line in the log, half an encode.
+    with (tmp_path / "progress.jsonl").open("a") as file:
+        file.write('{"file": "encodes/astro')
+    leftover = tmp_path / "encodes" / "astronaut" / ".x264_medium_crf1.77.part.mp4"
+    leftover.write_bytes(b"half")
+    before = {file: (tmp_path / file).stat().st_mtime_ns for file in done}
+
+    summary = build_ladder(sources / "deep", tmp_path, **{**SMALL, "levels": 4})
+    assert summary.reused == len(done) - 1  # one is the reference
+    assert {file: (tmp_path / file).stat().st_mtime_ns for file in done} == before
+    assert len(manifest_of(tmp_path)) == len(summary.rows) == 8
+    assert not leftover.exists()
+    assert build_ladder(sources / "deep", tmp_path, **{**SMALL, "levels": 4}).reused == 8
+
+
+def test_what_changed_is_made_anew_and_what_is_new_is_added(sources, tmp_path):
+    photograph, out = tmp_path / "sources" / "a.png", tmp_path / "out"
+    photograph.parent.mkdir()
+    image = Image.open(sources / "deep" / "er" / "astronaut.png")
+    image.save(photograph)
+    one = {**SMALL, "encoders": ("x264",)}
+    first = build_ladder(photograph.parent, out, **one)
+    assert len(first.rows) == 2
+
+    added = build_ladder(photograph.parent, out, **{**one, "encoders": ("x265",)})
+    assert added.reused == 0 and len(added.rows) == 4
+
+    lost = out / first.rows[0]["video"]
+    lost.unlink()
+    assert build_ladder(photograph.parent, out, **one).reused == 1
+    assert lost.is_file()
+
+    families = tmp_path / "families.csv"
+    families.write_text("content_id,family\na,faces\n")
+    regrouped = build_ladder(photograph.parent, out, families=families, **one)
+    assert regrouped.reused == 2 and {row["family"] for row in regrouped.rows} == {"faces"}
+
+    image.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(photograph)
+    changed = build_ladder(photograph.parent, out, **one)
+    assert changed.reused == 0
+    assert {row["encoder"] for row in changed.rows} == {"x264"}  # the x265 encodes show the old picture
+
+
+def test_10_bit_presets_and_seeds(sources, tmp_path):
+    settings = {**SMALL, "encoders": ("svtav1",), "levels": 1, "bit_depth": 10, "presets": {"svtav1": "12"}}
+    summary = build_ladder(sources / "deep", tmp_path, **settings)
+    (row,) = summary.rows
+    assert (row["bit_depth"], row["preset"]) == (10, "12")
+    with av.open(str(tmp_path / row["video"])) as container:
+        assert next(container.decode(video=0)).format.name == "yuv420p10le"
+
+
+def test_limit_takes_the_same_sources_first(sources, tmp_path):
+    found = find_sources(sources)
+    assert len(found) == 4
+    settings = {**SMALL, "levels": 1, "encoders": ("x264",)}
+    one = build_ladder(sources, tmp_path, limit=1, **settings)
+    two = build_ladder(sources, tmp_path, limit=2, **settings)
+    assert one.reused == 0 and two.reused == len(one.rows)
+    assert len(one.rows) + len(one.failures) == 1 and len(two.rows) + len(two.failures) == 2
+    assert {row["video"] for row in one.rows} <= {row["video"] for row in two.rows}
+
+
+def test_settings_out_of_range_are_refused(sources, tmp_path):
+    for wrong, message in (({"encoders": ("xvid",)}, "unknown encoder"), ({"levels": 0}, "levels must be 1 to")):
+        with pytest.raises(ValueError, match=message):
+            build_ladder(sources, tmp_path / "out", **wrong)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match="no clip or photograph"):
+        build_ladder(tmp_path / "empty", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_levels_are_spread_and_differ_between_contents():
+    sources = [Source(Path(f"{i}.png"), str(i), str(i), str(i)) for i in range(30)]
+    even, jittered = LadderSettings(levels=4, jitter=False), LadderSettings(levels=4)
+    assert even.levels_of("x264", sources[0]) == [20, 30, 41, 51]
+    levels = np.array([jittered.levels_of("x264", source) for source in sources])
+    assert (np.diff(levels) > 0).all()
+    assert levels.min() >= 20 and levels.max() <= 51
+    assert all(len(set(column)) > 4 for column in levels.T)
+    assert jittered.levels_of("x264", sources[3]) == list(levels[3])
+    assert jittered.levels_of("x265", sources[3]) != list(levels[3])
+
+
+def test_existing_encodes_are_labelled_in_order(ladder, sources):
+    pairs = [(ladder.folder / row["video"], ladder.folder / row["reference"]) for row in ladder.rows[:3]]
+    pairs.insert(1, (sources / "broken.mp4", pairs[0][1]))
+    rows = list(label_encodes(pairs, workers=2))
+    assert [row["video"] for row in rows] == [str(video) for video, _ in pairs]
+    assert [row["score"] is None for row in rows] == [False, True, False, False]
+    assert "broken.mp4" in rows[1]["error"]
+    assert rows[0]["score"] == pytest.approx(ladder.rows[0]["score"], abs=1e-3)
+
+
+def test_sources_are_told_apart(tmp_path):
+    for name in ("a/x.png", "b/x.png", "b/y.mp4", ".hidden/z.png", "b/notes.txt", "out/references/w.mkv"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    found = find_sources(tmp_path, leave_out=tmp_path / "out")
+    assert [source.path.name for source in found] == ["x.png", "x.png", "y.mp4"]
+    assert len({source.name for source in found}) == len({source.content_id for source in found}) == 3
+    assert [source.is_photograph for source in found] == [True, True, False]
+    assert all(source.family == source.content_id for source in found)
+
+    (tmp_path / "table.csv").write_text("file,content_id\na/x.png,same\nb/x.png,same\n")
+    found = find_sources(tmp_path / "table.csv")
+    assert [source.content_id for source in found] == ["same", "same"]
+    assert len({source.name for source in found}) == 2
+
+    (tmp_path / "table.csv").write_text("file\na/gone.png\n")
+    with pytest.raises(FileNotFoundError, match=r"gone\.png"):
+        find_sources(tmp_path / "table.csv")
+    (tmp_path / "table.csv").write_text("name\na\n")
+    with pytest.raises(ValueError, match="no column named file"):
+        find_sources(tmp_path / "table.csv")
+    with pytest.raises(ValueError, match=r"notes\.txt: neither"):
+        find_sources(tmp_path / "b/notes.txt")
+    with pytest.raises(FileNotFoundError, match="no such"):
+        find_sources(tmp_path / "nowhere")

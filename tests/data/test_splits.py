@@ -1,0 +1,170 @@
+"""Splits share no content, whatever the numbers, and are the same everywhere."""
+
+import numpy as np
+import pytest
+from datasets import Dataset, DatasetDict
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cvqa.data.splits import SPLITS, check_disjoint, folds, split_by_content
+
+
+def contents_of(split, content_ids):
+    return {name: {content_ids[row] for row in rows} for name, rows in split.items()}
+
+
+def assert_partition(split, content_ids):
+    assert sorted(np.concatenate(list(split.values()))) == list(range(len(content_ids)))
+    sides = contents_of(split, content_ids)
+    assert sum(map(len, sides.values())) == len(set(content_ids))
+
+
+@pytest.mark.parametrize(
+    ("contents", "shares"), [(3, (1, 1, 1)), (4, (2, 1, 1)), (5, (3, 1, 1)), (10, (6, 2, 2)), (20, (12, 4, 4))]
+)
+def test_shares_of_the_contents(contents, shares):
+    ids = [f"c{i}" for i in range(contents) for _ in range(7)]
+    for scores in (None, [i // 7 for i in range(len(ids))]):
+        split = split_by_content(ids, scores=scores)
+        assert_partition(split, ids)
+        assert tuple(len(side) for side in contents_of(split, ids).values()) == shares
+
+
+def test_fixed_outcome_on_every_platform():
+    ids = [f"c{i}" for i in range(10)]
+    sides = contents_of(split_by_content(ids, seed=0), ids)
+    assert (sides["validation"], sides["test"]) == ({"c4", "c9"}, {"c1", "c6"})
+    assert contents_of(split_by_content(ids, seed=1), ids) != sides
+
+
+def test_order_of_rows_does_not_matter():
+    ids = [f"c{i % 8}" for i in range(40)]
+    backwards = ids[::-1]
+    assert contents_of(split_by_content(ids), ids) == contents_of(split_by_content(backwards), backwards)
+
+
+def test_every_content_gets_tested_by_some_seed():
+    ids = [f"c{i}" for i in range(10)]
+    for scores in (None, list(range(10))):
+        tested = [contents_of(split_by_content(ids, seed=s, scores=scores), ids)["test"] for s in range(60)]
+        assert set().union(*tested) == set(ids)
+
+
+def test_stratified_splits_cover_the_range_of_scores():
+    rng = np.random.default_rng(0)
+    means = rng.permutation(np.linspace(0, 100, 50))
+    ids = [f"c{i}" for i in range(50) for _ in range(3)]
+    scores = [mean + offset for mean in means for offset in (-3, 0, 3)]
+    for seed in range(10):
+        for rows in split_by_content(ids, seed=seed, scores=scores).values():
+            side = np.array(scores)[rows]
+            assert abs(side.mean() - 50) < 6 and side.min() < 15 and side.max() > 85
+
+
+def test_families_stay_together():
+    ids = [f"c{i}" for i in range(24) for _ in range(2)]
+    families = [f"f{int(c[1:]) // 3}" if int(c[1:]) < 18 else "" for c in ids]
+    split = split_by_content(ids, families=families)
+    assert_partition(split, ids)
+    sides = [{families[row] for row in rows} - {""} for rows in split.values()]
+    assert sum(map(len, sides)) == len(set.union(*sides)) == 6
+    assert len(contents_of(split, ids)["train"]) == pytest.approx(14.4, abs=2)
+
+
+@pytest.mark.parametrize("singles", [2, 4])
+def test_one_huge_family_goes_to_training(singles):
+    ids = [f"c{i}" for i in range(30)]
+    families = [None] * singles + ["film"] * (30 - singles)
+    for seed in range(12):
+        split = split_by_content(ids, seed=seed, families=families)
+        assert_partition(split, ids)
+        assert len(split["train"]) >= 30 - singles and len(split["validation"]) and len(split["test"])
+
+
+def test_content_in_two_families_is_refused():
+    with pytest.raises(ValueError, match="'a' is in two families: 'f' and 'g'"):
+        split_by_content(["a", "a", "b", "c"], families=["f", "g", "", ""])
+
+
+def test_too_few_contents_say_what_to_do():
+    with pytest.raises(ValueError, match=r'2 content\(s\).*cannot fill 3 splits.*split="all"'):
+        split_by_content(["a", "b", "a"])
+    split = split_by_content(["a", "b", "a"], fractions=(0.5, 0, 0.5))
+    assert_partition(split, ["a", "b", "a"])
+    assert len(split["validation"]) == 0
+
+
+@pytest.mark.parametrize("fractions", [(0.6, 0.2), (0.6, 0.2, 0.3), (1.2, -0.2, 0.0), (60, 20, 20)])
+def test_wrong_fractions_are_refused(fractions):
+    with pytest.raises(ValueError, match="fractions are"):
+        split_by_content(["a", "b", "c"], fractions)
+
+
+def test_folds_test_every_content_once():
+    ids = [f"c{i}" for i in range(11) for _ in range(4)]
+    tested, validated = [], []
+    for split in folds(ids, k=5, seed=3):
+        assert list(split) == list(SPLITS)
+        assert_partition(split, ids)
+        tested += contents_of(split, ids)["test"]
+        validated += contents_of(split, ids)["validation"]
+    assert sorted(tested) == sorted(validated) == sorted(set(ids))
+
+
+def test_folds_that_cannot_be():
+    with pytest.raises(ValueError, match="k >= 3"):
+        next(folds(["a", "b", "c"], k=2))
+    with pytest.raises(ValueError, match="cannot fill 5 splits"):
+        next(folds(["a", "b", "c"], k=5))
+
+
+@settings(max_examples=80, deadline=None, derandomize=True)
+@given(
+    st.lists(st.tuples(st.integers(0, 12), st.floats(-1e6, 1e6)), min_size=1, max_size=60),
+    st.integers(0, 10**9),
+    st.integers(1, 6),
+)
+def test_any_rows_split_without_leak_or_are_refused(rows, seed, per_family):
+    ids = [str(content) for content, _ in rows]
+    families = [str(content // per_family) for content, _ in rows]
+    try:
+        split = split_by_content(ids, seed=seed, families=families, scores=[score for _, score in rows])
+    except ValueError:
+        assert len(set(families)) < 3
+        return
+    assert_partition(split, ids)
+    assert all(len(side) for side in split.values())
+    sides = [{families[row] for row in rows} for rows in split.values()]
+    assert sum(map(len, sides)) == len(set(families))
+
+
+def dataset(video, content, **more):
+    return Dataset.from_dict({"video": video, "content_id": content, **more})
+
+
+def test_shared_content_is_named_with_its_sides():
+    leaky = DatasetDict(
+        train=dataset(["/a.mp4", "/b.mp4"], ["Beauty", "Jockey"]),
+        validation=dataset(["/c.mp4"], ["Bosphorus"]),
+        test=dataset(["/d.mp4"], ["Jockey"]),
+    )
+    with pytest.raises(ValueError, match=r"content.*Jockey is in test and train"):
+        check_disjoint(leaky)
+    del leaky["test"]
+    check_disjoint(leaky)
+
+
+def test_one_file_on_two_sides_is_seen_through_links(tmp_path):
+    clip, link = tmp_path / "clip.mp4", tmp_path / "link.mp4"
+    clip.write_bytes(b"x")
+    link.symlink_to(clip)
+    with pytest.raises(ValueError, match=r"file.*clip\.mp4 is in test and train"):
+        check_disjoint(DatasetDict(train=dataset([str(clip)], ["a"]), test=dataset([str(link)], ["b"])))
+
+
+def test_shared_family_is_seen():
+    splits = DatasetDict(train=dataset(["/a"], ["a"], family=["film"]), test=dataset(["/b"], ["b"], family=["film"]))
+    with pytest.raises(ValueError, match=r"family.*film"):
+        check_disjoint(splits)
+    blank = DatasetDict(train=dataset(["/a"], ["a"], family=[""]), test=dataset(["/b"], ["b"], family=[""]))
+    check_disjoint(blank)
