@@ -109,7 +109,7 @@ class VideoReader:
         if source is None:
             return
         if self._pid != os.getpid():
-            _INHERITED.append((source, self._cursor, self._held, self._converter))
+            _INHERITED.append((source, vars(self).copy()))
         else:
             source.close()
         self._cursor = self._held = self._converter = None

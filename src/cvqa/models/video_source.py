@@ -60,10 +60,13 @@ class Packets(NamedTuple):
         if (self.pts == NO_TIME).any() or len(np.unique(self.pts)) < len(self.pts):
             return False
         dts, keys = self.dts[self.dts != NO_TIME], np.flatnonzero(self.key)
+        if not ((np.diff(dts) >= 0).all() and (np.diff(self.pts[keys]) > 0).all()):
+            return False
         # Whatever follows a key frame is presented after the key frame before.
-        passed = np.searchsorted(keys, np.arange(len(self.pts)), side="right") - 2
-        after = self.pts > np.where(passed >= 0, self.pts[keys[passed]] if len(keys) else 0, NO_TIME)
-        return bool((np.diff(dts) >= 0).all() and (np.diff(self.pts[keys]) > 0).all() and after.all())
+        for before, key, after in zip(keys, keys[1:], [*keys[2:], len(self.pts)]):
+            if (self.pts[key:after] <= self.pts[before]).any():
+                return False
+        return True
 
     def sound(self, order: np.ndarray) -> np.ndarray:
         """Mask of the packets that decode without what is damaged: damage lasts to the next key frame, and hits the
@@ -221,7 +224,9 @@ class VideoSource:
         best = self._container.streams.best("video")
         stream = best if best in streams else streams[0]
         if stream.codec_context is None:
-            raise VideoError(self._name, "its codec is unknown here, or its header is damaged; re-encode it, for example as H.264")
+            raise VideoError(
+                self._name, "its codec is unknown here, or its header is damaged; re-encode it, for example as H.264"
+            )
         return stream
 
     def _scan(self) -> Packets:
@@ -254,7 +259,7 @@ class VideoSource:
         # What comes after a whole picture does not change it.
         shown = {self._last_picture(extra) for extra in (b"", b"\xa5" * 64)}
         # Of H.264, the last packet may be but the second field of a frame.
-        self.packets.bad[-1] = len(shown) > 1 or b"" in shown or (None in shown and self.codec != "h264")
+        self.packets.bad[-1] |= len(shown) > 1 or b"" in shown or (None in shown and self.codec != "h264")
 
     def _last_picture(self, extra: bytes) -> bytes | None:
         """Pixels that the last packet gives if `extra` follows it, empty where damaged, None if it gives nothing."""

@@ -1,0 +1,72 @@
+"""Encode clips and photographs at a ladder of qualities and label every encode with its VMAF.
+
+    python scripts/build_ladder.py SOURCES OUT --levels 4 --workers 8
+
+The same command goes on where a run that was stopped left off.
+"""
+
+import argparse
+import sys
+
+from cvqa.data.ladder import build_ladder
+from cvqa.video.encoding import ENCODERS
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("sources", help="folder of clips and photographs, a file, or a CSV table with a column `file`")
+    parser.add_argument("out", help="folder of the ladder; an existing ladder is continued")
+    parser.add_argument("--families", metavar="CSV", help="table content_id,family of sources that belong together")
+    parser.add_argument("--encoders", default=",".join(ENCODERS), help="comma-separated (default: %(default)s)")
+    parser.add_argument("--levels", type=int, default=4, help="encodes per source and encoder (default: %(default)s)")
+    parser.add_argument("--no-jitter", action="store_true", help="the same levels for every source")
+    parser.add_argument("--preset", action="append", default=[], metavar="ENCODER=PRESET", help="may be repeated")
+    parser.add_argument("--bit-depth", type=int, choices=(8, 10), default=8)
+    parser.add_argument("--size", default="480x270", help="of clips made from photographs (default: %(default)s)")
+    parser.add_argument("--frames", type=int, default=24, help="of clips made from photographs (default: %(default)s)")
+    parser.add_argument("--max-frames", type=int, default=64, help="of other clips (default: %(default)s)")
+    parser.add_argument("--model", default="vmaf_v0.6.1", help="VMAF model (default: %(default)s)")
+    parser.add_argument("--workers", type=int, help="encodes at a time (default: all cores)")
+    parser.add_argument("--limit", type=int, help="take only so many sources")
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    try:
+        arguments.size = tuple(int(side) for side in arguments.size.lower().split("x", 1))
+        arguments.preset = dict(choice.split("=", 1) for choice in arguments.preset)
+    except ValueError:
+        parser.error("--size is WIDTHxHEIGHT, --preset ENCODER=PRESET")
+    return arguments
+
+
+def main() -> int:
+    arguments = parse_arguments()
+    try:
+        summary = build_ladder(
+            arguments.sources,
+            arguments.out,
+            families=arguments.families,
+            workers=arguments.workers,
+            limit=arguments.limit,
+            encoders=tuple(arguments.encoders.split(",")),
+            levels=arguments.levels,
+            jitter=not arguments.no_jitter,
+            presets=arguments.preset,
+            bit_depth=arguments.bit_depth,
+            size=arguments.size,
+            num_frames=arguments.frames,
+            max_frames=arguments.max_frames,
+            seed=arguments.seed,
+            model=arguments.model,
+        )
+    except (ValueError, FileNotFoundError) as error:
+        print(f"build_ladder: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("build_ladder: stopped; the same command goes on from here", file=sys.stderr)
+        return 130
+    print(summary)
+    return 1 if summary.failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

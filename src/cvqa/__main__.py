@@ -1,0 +1,9 @@
+"""`python -m cvqa` is the command `cvqa`."""
+
+import sys
+
+from cvqa.cli import main
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,369 @@
+"""The command `cvqa`: results on stdout, messages on stderr; exit 0 all well, 1 some files failed, 2 wrong usage.
+
+Nothing heavy is imported before it is needed, so that `cvqa --help` answers at once.
+"""
+
+import argparse
+import glob
+import math
+import os
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import pairwise
+from pathlib import Path
+
+
+EMBEDDED_MODEL = Path(__file__).parent / "assets" / "student"
+VIDEO_SUFFIXES = tuple(
+    f".{name}"
+    for name in (
+        *("mp4", "m4v", "mov", "mkv", "webm", "avi", "ts", "m2ts", "mts", "mpg", "mpeg", "flv", "wmv", "ivf", "y4m"),
+        *("3gp", "ogv", "mxf", "obu", "h264", "264", "h265", "265", "hevc"),
+    )
+)
+LABELS = {"mos": "opinion scores (MOS)", "dmos": "opinion scores (DMOS)", "vmaf": "VMAF"}
+
+EXIT_OK, EXIT_SOME_FAILED, EXIT_USAGE, EXIT_INTERRUPTED, EXIT_BROKEN_PIPE = 0, 1, 2, 130, 141
+
+
+class UsageError(Exception):
+    """The command cannot start as it was given; the text is shown and the exit code is 2."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command with these arguments, by default those of the process, and returns its exit code."""
+    try:
+        args = _parser().parse_args(argv)
+    except SystemExit as leaving:  # argparse has shown the help or what is wrong
+        return leaving.code if isinstance(leaving.code, int) else EXIT_OK
+    try:
+        with _quiet_libraries():
+            status = args.run(args)
+        sys.stdout.flush()
+        return status
+    except UsageError as error:
+        _say(str(error))
+        return EXIT_USAGE
+    except KeyboardInterrupt:
+        _say("interrupted")
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:  # whoever read our output has left, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_BROKEN_PIPE
+    except OSError as error:  # a full disk, a folder that may not be written
+        _say(str(error))
+        return EXIT_SOME_FAILED
+
+
+def run_score(args: argparse.Namespace) -> int:
+    from cvqa.inference import report
+
+    outputs = [
+        (args.json, report.json_text, report.write_json, ()),
+        (args.csv, report.csv_text, report.write_csv, ()),
+        (args.plot, None, report.write_plot, report.PLOT_SUFFIXES),
+    ]
+    outputs = [output for output in outputs if output[0]]
+    for path, as_text, _, suffixes in outputs:
+        if path == "-" and as_text:
+            continue
+        _check_output(path, suffixes)
+    talk = not any(path == "-" for path, *_ in outputs)
+
+    results = []
+    try:
+        for result in _score_files(_load_scorer(args), _expand(args.paths), args.segments):
+            results.append(result)
+            if talk and result.error is None:
+                _show(result)
+    finally:  # when interrupted, what has been scored is kept
+        if results:
+            for path, as_text, write, _ in outputs:
+                if path == "-":
+                    sys.stdout.write(as_text(results))
+                else:
+                    write(results, path)
+    return _status(results)
+
+
+def run_compare(args: argparse.Namespace) -> int:
+    files = _expand(args.paths)
+    if len(files) < 2:
+        raise UsageError("compare needs two files or more")
+    results = list(_score_files(_load_scorer(args), files))
+    ranked = sorted((result for result in results if result.error is None), key=lambda result: -result.score)
+    if ranked:
+        print("rank  score  behind       interval  overlaps  file")
+    for rank, result in enumerate(ranked, 1):
+        overlaps = [str(n) for n, other in enumerate(ranked, 1) if n != rank and _overlap(result, other)]
+        behind = f"{ranked[0].score - result.score:6.1f}" if rank > 1 else "     -"
+        print(
+            f"{rank:4}  {result.score:5.1f}  {behind}  {_interval(result)}  {','.join(overlaps) or '-':8}  "
+            f"{_printable(result.file)}"
+        )
+    if any(_overlap(better, worse) for better, worse in pairwise(ranked)):
+        print("Where the intervals of two files overlap, their order is not certain.")
+    return _status(results)
+
+
+def run_ladder_build(args: argparse.Namespace) -> int:
+    from cvqa.data.ladder import build_ladder
+
+    options = {"encoders": tuple(args.encoders.split(","))} if args.encoders else {}
+    try:
+        summary = build_ladder(
+            args.sources,
+            args.output,
+            families=args.families,
+            workers=args.workers,
+            limit=args.limit,
+            levels=args.levels,
+            seed=args.seed,
+            **options,
+        )
+    except (ValueError, FileNotFoundError) as error:
+        raise UsageError(str(error)) from error
+    print(summary)
+    return EXIT_SOME_FAILED if summary.failures else EXIT_OK
+
+
+def run_ladder_label(args: argparse.Namespace) -> int:
+    from cvqa.data.ladder import label_encodes
+
+    status = EXIT_OK
+    print(" VMAF  lowest   PSNR  file")
+    for row in label_encodes([(path, args.reference) for path in args.paths], model=args.vmaf_model):
+        if row["error"] is None:
+            print(f"{row['score']:5.1f}   {row['vmaf_min']:5.1f}  {row['psnr']:5.1f}  {_printable(row['video'])}")
+        else:
+            _say(row["error"] if row["video"] in row["error"] else f"{row['video']}: {row['error']}")
+            status = EXIT_SOME_FAILED
+    return status
+
+
+def run_demo(args: argparse.Namespace) -> int:
+    from cvqa.demo import run_demo
+
+    run_demo(args.output, seed=args.seed)
+    return EXIT_OK
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="cvqa", description="Quality of compressed video from 0 to 100, higher is better, without its reference."
+    )
+    parser.add_argument("--version", action=_Version)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    scoring = argparse.ArgumentParser(add_help=False)
+    scoring.add_argument(
+        "--model",
+        metavar="M",
+        help="folder or Hub repository of the model (default: $CVQA_MODEL, else the one that comes with cvqa)",
+    )
+    scoring.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, ... (default: a GPU if there is one)")
+
+    score = commands.add_parser(
+        "score",
+        parents=[scoring],
+        help="score video files",
+        description="Prints score, 95% interval and name of each file. The interval tells how far the score would "
+        "move had other moments of the video been looked at.",
+        epilog="Exit code: 0 all scored, 1 some files failed (named on stderr), 2 wrong usage.",
+    )
+    score.add_argument("paths", nargs="+", metavar="PATH", help="a video file, or a folder for the video files in it")
+    score.add_argument(
+        "--segments", type=_seconds, metavar="SECONDS", help="also score every step of this many seconds"
+    )
+    score.add_argument("--json", metavar="FILE", help="write the results as JSON; - for stdout")
+    score.add_argument("--csv", metavar="FILE", help="write the results as a table; - for stdout")
+    score.add_argument("--plot", metavar="FILE", help="draw quality over time (png, svg, pdf, ...)")
+    score.set_defaults(run=run_score)
+
+    compare = commands.add_parser(
+        "compare",
+        parents=[scoring],
+        help="rank video files by quality",
+        description="Ranks files by the score of one model and says which of them are too close to tell apart.",
+    )
+    compare.add_argument("paths", nargs="+", metavar="PATH", help="two video files or more")
+    compare.set_defaults(run=run_compare)
+
+    demo = commands.add_parser(
+        "demo",
+        help="the whole path in minutes: encode, train a teacher, distil a student, evaluate, score",
+        description="Builds a small ladder of real encodes, fine-tunes a tiny teacher, distils a tiny student, "
+        "evaluates both on held-out content and scores an encode at falling quality. Needs no network and no GPU.",
+    )
+    demo.add_argument("--output", default="cvqa-demo", metavar="DIR", help="where to put it all (default: cvqa-demo)")
+    demo.add_argument("--seed", type=int, default=0, help="seed of everything random (default: 0)")
+    demo.set_defaults(run=run_demo)
+
+    ladder = commands.add_parser("ladder", help="make encodes labelled with VMAF, or label those that exist")
+    ladders = ladder.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    build = ladders.add_parser(
+        "build",
+        help="encode sources at falling qualities and label each encode",
+        description="Encodes clips and photographs at falling qualities and labels every encode with its VMAF. The "
+        "same command goes on where a run that was stopped left off. More options: scripts/build_ladder.py.",
+    )
+    build.add_argument("sources", help="a folder of clips and photographs, a file, or a CSV table with a column file")
+    build.add_argument("output", help="folder of the ladder")
+    build.add_argument("--families", metavar="CSV", help="table content_id,family of sources that belong together")
+    build.add_argument("--encoders", metavar="A,B", help="some of x264,x265,vp9,svtav1 (default: all)")
+    build.add_argument("--levels", type=int, default=4, help="encodes per source and encoder (default: %(default)s)")
+    build.add_argument("--workers", type=int, help="encodes at a time (default: all cores)")
+    build.add_argument("--limit", type=int, help="take only so many sources")
+    build.add_argument("--seed", type=int, default=0, help="seed of everything random (default: 0)")
+    build.set_defaults(run=run_ladder_build)
+    label = ladders.add_parser(
+        "label", help="VMAF and PSNR of encodes against their source", description="Prints VMAF and PSNR of encodes."
+    )
+    label.add_argument("reference", help="the source that they were encoded from")
+    label.add_argument("paths", nargs="+", metavar="PATH", help="an encode of it")
+    label.add_argument("--vmaf-model", default="vmaf_v0.6.1", help="default: %(default)s")
+    label.set_defaults(run=run_ladder_label)
+    return parser
+
+
+class _Version(argparse.Action):
+    """Prints the version when asked, so that reading the package's metadata costs nothing otherwise."""
+
+    def __init__(self, option_strings, dest):
+        super().__init__(option_strings, dest, nargs=0, help="show the version and exit")
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        from importlib.metadata import version
+
+        print(f"cvqa {version('cvqa')}")
+        parser.exit()
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not (seconds > 0 and math.isfinite(seconds)):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds above 0")
+    return seconds
+
+
+def _load_scorer(args: argparse.Namespace):
+    model = args.model or os.environ.get("CVQA_MODEL")
+    if not model:
+        if not (EMBEDDED_MODEL / "config.json").is_file():
+            raise UsageError(
+                "no model: this version comes without one; name a folder or Hub repository with --model or in "
+                "CVQA_MODEL (`cvqa demo` trains a small one)"
+            )
+        model = EMBEDDED_MODEL
+    from transformers.utils import logging
+
+    from cvqa.inference import ModelError, VideoScorer
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        scorer = VideoScorer.from_pretrained(model, device=args.device)
+    except ModelError as error:
+        raise UsageError(str(error)) from error
+    labels = LABELS.get(scorer.model.config.label_kind, scorer.model.config.label_kind)
+    _say(f"quality from 0 to 100, higher is better, learnt from {labels}; model {scorer.name}")
+    return scorer
+
+
+def _expand(paths: Sequence[str]) -> list[str]:
+    """Folders become the video files in them, patterns that the shell left alone what they match, both sorted."""
+    files = []
+    for path in paths:
+        if Path(path).is_dir():
+            found = sorted(
+                str(entry)
+                for entry in Path(path).iterdir()
+                if entry.suffix.lower() in VIDEO_SUFFIXES and not entry.name.startswith(".") and entry.is_file()
+            )
+        else:
+            found = [] if os.path.lexists(path) else sorted(glob.glob(path, recursive=True))  # noqa: PTH207 (any root)
+        files += found or [path]
+    return files
+
+
+def _score_files(scorer, files: Sequence[str], segments: float | None = None) -> Iterator:
+    """The result of each file in order. A failure is named on stderr in one line, and the rest goes on."""
+    from tqdm import tqdm
+
+    from cvqa.inference import VideoScore
+
+    for file in files:
+        if Path(file).is_dir():  # what `_expand` found nothing in
+            result = VideoScore(file=file, model=scorer.name, error="no video files in this folder")
+        else:
+            with tqdm(desc=_printable(Path(file).name), unit="clip", leave=False, disable=None) as bar:
+
+                def progress(done: int, total: int, bar=bar) -> None:
+                    bar.total = total
+                    bar.update(done - bar.n)
+
+                (result,) = scorer.score_many([file], segments, progress)
+        if result.error is not None:
+            _say(f"{file}: {result.error}")
+        yield result
+
+
+def _show(result) -> None:
+    print(f"{result.score:5.1f}  {_interval(result)}  {_printable(result.file)}", flush=True)
+    for segment in result.segments:
+        print(f"{segment.score:5.1f}  {segment.start:9.2f} - {segment.end:.2f} s")
+
+
+def _interval(result) -> str:
+    low, high = result.interval
+    return f"[{low:5.1f}, {high:5.1f}]"
+
+
+def _overlap(one, other) -> bool:
+    return one.interval[0] <= other.interval[1] and other.interval[0] <= one.interval[1]
+
+
+def _status(results: Sequence) -> int:
+    return EXIT_SOME_FAILED if any(result.error is not None for result in results) else EXIT_OK
+
+
+def _check_output(path: str, suffixes: Sequence[str]) -> None:
+    from cvqa.inference.report import check_target
+
+    if Path(path).suffix.lower() in VIDEO_SUFFIXES:  # `cvqa score --json a.mp4 b.mp4` must not destroy a.mp4
+        raise UsageError(f"{path}: looks like a video; the option needs the name of a file to write")
+    try:
+        check_target(path, suffixes)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+
+
+def _printable(text: str) -> str:
+    """Text in one line: a file name may hold line breaks, terminal codes or bytes that are no text."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def _say(message: str) -> None:
+    print(f"cvqa: {_printable(message)}", file=sys.stderr, flush=True)
+
+
+@contextmanager
+def _quiet_libraries():
+    """Keeps warnings and log lines of libraries off stderr, unless asked for: there it is our messages that matter."""
+    os.environ.setdefault("SVT_LOG", "1")  # the AV1 encoder: errors only
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")  # a terminal that cannot show a file's name
+    with warnings.catch_warnings():
+        if not sys.warnoptions:
+            warnings.simplefilter("ignore")
+        yield
+
+
+if __name__ == "__main__":
+    sys.exit(main())

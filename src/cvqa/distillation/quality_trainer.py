@@ -1,0 +1,244 @@
+"""Training a video quality model on scores."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+from transformers import EvalPrediction, PreTrainedModel, Trainer, TrainerCallback
+from transformers.trainer_utils import EvalLoopOutput, TrainOutput
+
+from ..data.collator import QualityCollator
+from ..data.schema import QualityScale, get_scale
+from ..evaluation.intervals import within_content_srcc
+from ..evaluation.mapping import fit_score_mapping
+from ..evaluation.metrics import figures_of_merit
+from .arguments import QualityArguments
+from .losses import QUALITY_PARTS, WeightedLoss
+
+
+class QualityTrainer(Trainer):
+    """
+    `Trainer` for a video quality model: a weighted sum of named losses on the 0-1 label scale, the usual figures of
+    merit on validation, the best checkpoint by validation SRCC.
+
+    The model's configuration takes over the meaning of the scores from the training data, and after training its
+    mapping to the label scale is fitted anew on the validation data, so it always belongs to the weights beside it.
+    A checkpoint within training has no mapping: its scores are the raw outputs, which are trained to be labels.
+
+    Logged while training: `loss` and every part without its weight (`regression_loss`, ...). On validation: `srcc`,
+    `krcc`, `plcc` and `rmse` of the raw outputs (no mapping; `rmse` on the 0-1 label scale) and, where the data have a
+    `content_id`, `srcc_within_content`; undefined figures are NaN.
+
+    Args:
+        model: takes `pixel_values_videos`, returns `logits` (B, 1) and `quality_features` (B, D).
+        args: [`QualityArguments`].
+        train_dataset, eval_dataset: data sets as `cvqa.data.load_quality_dataset` makes them, frames cached or not.
+        processing_class: the video processor; it is saved beside the model.
+        data_collator: makes training batches; by default a [`QualityCollator`], augmenting if `args.augment`.
+        eval_data_collator: makes evaluation batches; by default a [`QualityCollator`] without augmentation, or
+            `data_collator` if that was given.
+        scale: what the scores mean; by default what `train_dataset` says.
+        kwargs: passed to `Trainer`.
+
+    Example:
+
+    ```python
+    >>> args = QualityArguments("runs/teacher", loss_weights={"regression": 1.0, "rank": 0.3})
+    >>> trainer = QualityTrainer(model, args, data["train"], data["validation"], processing_class=processor)
+    >>> trainer.train()
+    >>> trainer.save_model()  # model, configuration with the fitted mapping, and processor
+    ```
+    """
+
+    # The loss is the mean over a batch: Trainer is to divide it by the accumulation steps.
+    loss_is_scaled_for_ga = False
+    loss_parts = QUALITY_PARTS
+    score_names = ("scores",)
+
+    def __init__(
+        self,
+        model: PreTrainedModel | nn.Module,
+        args: QualityArguments,
+        train_dataset=None,
+        eval_dataset=None,
+        processing_class=None,
+        data_collator=None,
+        eval_data_collator=None,
+        scale: QualityScale | None = None,
+        **kwargs,
+    ):
+        if data_collator is None:
+            data_collator = QualityCollator(processing_class, augment=args.augment, seed=args.seed)
+            eval_data_collator = eval_data_collator or QualityCollator(processing_class)
+        self.eval_data_collator = eval_data_collator or data_collator
+        self.scale = scale
+        self.loss = WeightedLoss(args.loss_weights, self.loss_parts, self.loss_options(args))
+        self._parts = PartMeans()
+        self._content_ids = None
+        kwargs.setdefault("compute_metrics", self.compute_figures)
+        super().__init__(
+            model,
+            args,
+            data_collator=data_collator,
+            train_dataset=train_dataset,
+            eval_dataset=eval_dataset,
+            processing_class=processing_class,
+            **kwargs,
+        )
+        if hasattr(data_collator, "set_epoch"):
+            self.add_callback(SetEpoch(data_collator))
+        # What `loss_is_scaled_for_ga` says, for transformers 5.17.
+        self.model_accepts_loss_kwargs = False
+
+    def loss_options(self, args: QualityArguments) -> dict[str, dict]:
+        """Keyword arguments of the loss classes, by part."""
+        return {}
+
+    def models(self) -> tuple[PreTrainedModel, ...]:
+        """The models in training; the first is the one that is evaluated, chosen and saved."""
+        return (self.accelerator.unwrap_model(self.model),)
+
+    # ---- training ----
+
+    def train(self, *args, **kwargs) -> TrainOutput:
+        """`Trainer.train`; the models first take over the scale of the scores, and at the end get a mapping to it."""
+        scale = self.scale or get_scale(self.train_dataset)
+        for model in self.models():
+            for name, value in {**scale.as_config(), "score_mapping": None}.items():
+                setattr(model.config, name, value)
+        output = super().train(*args, **kwargs)
+        if self.eval_dataset is not None:
+            self.fit_score_mapping(self.eval_dataset)
+        return output
+
+    def fit_score_mapping(self, dataset) -> None:
+        """Fit `config.score_mapping` of every model in training to the labels of `dataset` (validation, never test)."""
+        output = self.predict(dataset)
+        for model, scores in zip(self.models(), as_tuple(output.predictions)):
+            model.config.score_mapping = fit_score_mapping(scores, output.label_ids)
+
+    def get_batch_samples(self, epoch_iterator, num_batches, device):
+        batches, num_items = super().get_batch_samples(epoch_iterator, num_batches, device)
+        # The last batch of an epoch may be smaller: the weights make an accumulated step the mean over its clips.
+        sizes = [len(batch["labels"]) for batch in batches]
+        for batch, size in zip(batches, sizes):
+            batch["batch_weight"] = size * len(sizes) / sum(sizes)
+        return batches, num_items
+
+    def outputs(self, model: nn.Module, inputs: dict) -> dict[str, torch.Tensor]:
+        """The tensors that the losses and the evaluation read, by name."""
+        output = model(pixel_values_videos=inputs["pixel_values_videos"])
+        return {"scores": output.logits, "features": output.quality_features}
+
+    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+        # The frozen teacher and a model that was never prepared for training need the precision set here.
+        with self.accelerator.autocast():
+            outputs = self.outputs(model, inputs)
+        loss, parts = self.loss(gather=self._gather_batch, labels=inputs["labels"], **outputs)
+        self._parts.add(parts, len(inputs["labels"]))
+        loss = loss * inputs.get("batch_weight", 1.0)
+        return (loss, outputs) if return_outputs else loss
+
+    def _gather_batch(self, tensor: torch.Tensor) -> torch.Tensor:
+        """The tensor of all processes, for losses that compare the clips of a batch: (b, ...) to (n * b, ...)."""
+        processes, start = self.accelerator.num_processes, self.accelerator.process_index * len(tensor)
+        if processes == 1:
+            return tensor
+        gathered = self.accelerator.gather(tensor.detach().contiguous())
+        # Each process has the gradient of its own clips only, and the mean over processes follows: hence the factor.
+        own = tensor.detach() + processes * (tensor - tensor.detach())
+        return torch.cat([gathered[:start], own, gathered[start + len(tensor) :]])
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        if "loss" in logs:
+            logs |= self._parts.pop(self.accelerator)
+        super().log(logs, start_time)
+
+    # ---- evaluation ----
+
+    def _get_dataloader(self, *args, is_training: bool = False, **kwargs):
+        training_collator = self.data_collator
+        if not is_training:
+            self.data_collator = self.eval_data_collator
+        try:
+            return super()._get_dataloader(*args, is_training=is_training, **kwargs)
+        finally:
+            self.data_collator = training_collator
+
+    def prediction_step(self, model, inputs, prediction_loss_only, ignore_keys=None):
+        """Loss, scores (B,) and labels; features stay here, or evaluation would collect those of the whole data set."""
+        inputs = self._prepare_inputs(inputs)
+        with torch.no_grad():
+            loss, outputs = self.compute_loss(model, inputs, return_outputs=True)
+        if prediction_loss_only:
+            return loss, None, None
+        scores = tuple(outputs[name].float().flatten() for name in self.score_names)
+        return loss, scores if len(scores) > 1 else scores[0], inputs["labels"]
+
+    def evaluation_loop(self, dataloader, description, *args, metric_key_prefix="eval", **kwargs) -> EvalLoopOutput:
+        training_parts, self._parts = self._parts, PartMeans()
+        columns = getattr(dataloader.dataset, "column_names", None) or ()
+        self._content_ids = list(dataloader.dataset["content_id"]) if "content_id" in columns else None
+        output = super().evaluation_loop(dataloader, description, *args, metric_key_prefix=metric_key_prefix, **kwargs)
+        parts = self._parts.pop(self.accelerator)
+        output.metrics.update({f"{metric_key_prefix}_{name}": value for name, value in parts.items()})
+        self._parts = training_parts
+        return output
+
+    def compute_figures(self, prediction: EvalPrediction) -> dict[str, float]:
+        """Figures of merit of the first model's raw outputs."""
+        return self._figures(as_tuple(prediction.predictions)[0], prediction.label_ids)
+
+    def _figures(self, scores: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+        figures = figures_of_merit(scores, labels, mapping="none")
+        if self._content_ids is not None:
+            figures["srcc_within_content"], _ = within_content_srcc(scores, labels, self._content_ids)
+        return figures
+
+    # ---- saving ----
+
+    def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
+        """A plain model folder with its processor. Not the arguments: they hold paths, and they are a pickle."""
+        if self.args.should_save:
+            self._save_folder(self.models()[0], Path(output_dir or self.args.output_dir), state_dict)
+
+    def _save_folder(self, model: PreTrainedModel, folder: Path, state_dict: dict | None = None) -> None:
+        model.save_pretrained(folder, state_dict=state_dict)
+        if self.processing_class is not None:
+            self.processing_class.save_pretrained(folder)
+
+
+class SetEpoch(TrainerCallback):
+    """Tells the collator the epoch: what it draws then depends on nothing else, not on processes, not on resuming."""
+
+    def __init__(self, collator):
+        self.collator = collator
+
+    def on_epoch_begin(self, args, state, control, **kwargs):
+        self.collator.set_epoch(int(state.epoch or 0))
+
+
+class PartMeans:
+    """Means of the loss parts over clips, kept on the device until they are asked for."""
+
+    def __init__(self):
+        self.sums, self.clips = {}, 0
+
+    def add(self, parts: dict[str, torch.Tensor], clips: int) -> None:
+        self.clips += clips
+        for name, mean in parts.items():
+            self.sums[name] = self.sums.get(name, 0) + mean * clips
+
+    def pop(self, accelerator) -> dict[str, float]:
+        """`{name}_loss` -> mean since the last call, over all processes; to be called on each of them."""
+        if not self.sums:
+            return {}
+        means = accelerator.reduce(torch.stack(list(self.sums.values())) / self.clips, "mean").tolist()
+        named = {f"{name}_loss": mean for name, mean in zip(self.sums, means)}
+        self.sums, self.clips = {}, 0
+        return named
+
+
+def as_tuple(predictions) -> tuple[np.ndarray, ...]:
+    return predictions if isinstance(predictions, tuple) else (predictions,)

@@ -1,0 +1,262 @@
+"""What the training scripts share: data, models and processor from the command line, and what a run leaves behind."""
+
+import contextlib
+import hashlib
+import json
+import logging
+import os
+import platform
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+from datasets import DatasetDict, disable_progress_bars
+from transformers import AutoModel, AutoVideoProcessor, PreTrainedModel, set_seed
+from transformers.utils import logging as transformers_logging
+
+from ..data import cache_frames, get_scale, load_quality_dataset
+from ..evaluation import evaluate_dataset, save_report, text_table
+from ..models import InternVideo2Config, InternVideo2ForVideoQualityAssessment, InternVideo2VideoProcessor
+from ..models.configuration_internvideo2 import SIZES
+from .arguments import QualityArguments
+from .quality_trainer import QualityTrainer
+
+
+logger = logging.getLogger(__name__)
+
+PROCESSOR_OPTIONS = ("num_frames", "frame_sampling", "frame_stride", "spatial_mode", "fragment_size")
+
+
+@dataclass
+class DataArguments:
+    """The scored videos and how the model looks at them."""
+
+    dataset: str = field(
+        default="ladder", metadata={"help": "Name of a data set (ladder, csv, ...) or path of a table."}
+    )
+    data_dir: str | None = field(default=None, metadata={"help": "Where the data set lies."})
+    dataset_options: dict | str | None = field(
+        default=None, metadata={"help": 'Options of its loader, a JSON object such as {"score_min": 1}.'}
+    )
+    split_seed: int = field(default=0, metadata={"help": "Which split by content."})
+    cache_frames: bool = field(default=True, metadata={"help": "Decode every video once and keep the sampled frames."})
+    cache_dir: str | None = field(default=None, metadata={"help": "Folder of the frame cache."})
+    windows: int = field(default=1, metadata={"help": "Cached sets of frames per training video to choose from."})
+    num_frames: int | None = field(default=None, metadata={"help": "Frames that the model sees."})
+    frame_sampling: str | None = field(default=None, metadata={"help": "uniform or window."})
+    frame_stride: int | None = field(default=None, metadata={"help": "Stride of the frames of a window."})
+    spatial_mode: str | None = field(default=None, metadata={"help": "resize or fragments."})
+    fragment_size: int | None = field(
+        default=None, metadata={"help": "Side of a native-resolution fragment in pixels."}
+    )
+
+    def __post_init__(self):
+        if isinstance(self.dataset_options, str):
+            try:
+                self.dataset_options = json.loads(self.dataset_options)
+            except ValueError as error:
+                raise ValueError(f"dataset_options {self.dataset_options!r} is not a JSON object: {error}") from error
+
+    def processor_options(self) -> dict:
+        """The options of the processor that were given."""
+        return {name: getattr(self, name) for name in PROCESSOR_OPTIONS if getattr(self, name) is not None}
+
+
+def prepare(args: QualityArguments) -> None:
+    """Before anything else: refuse runs that would go wrong quietly, find the checkpoint to resume, seed.
+
+    `args.resume_from_checkpoint` may be "last".
+    """
+    if args.world_size == 1 and int(os.environ.get("WORLD_SIZE", 1)) > 1:
+        raise ValueError(
+            f"{os.environ['WORLD_SIZE']} processes were started but do not see each other, each would train its own "
+            "model. On the CPU start them with ACCELERATE_USE_CPU=true in the environment."
+        )
+    last = last_checkpoint(args.output_dir)
+    if last and not args.resume_from_checkpoint:
+        raise ValueError(
+            f"{args.output_dir} holds checkpoints of an earlier run: go on with --resume_from_checkpoint last, or "
+            "choose another --output_dir"
+        )
+    if args.resume_from_checkpoint == "last":
+        args.resume_from_checkpoint = last
+        if last is None:
+            logger.warning("%s holds no complete checkpoint, starting anew", args.output_dir)
+    elif args.resume_from_checkpoint and not Path(args.resume_from_checkpoint, "trainer_state.json").is_file():
+        raise ValueError(f"{args.resume_from_checkpoint}: is not a complete checkpoint, trainer_state.json is missing")
+    if not sys.stderr.isatty():
+        transformers_logging.disable_progress_bar()
+        disable_progress_bars()
+        args.disable_tqdm = True
+    set_seed(args.seed)
+
+
+def load_model(name: str, num_frames: int | None = None, **overrides) -> PreTrainedModel:
+    """A quality model from a folder or repository, or of a published size ("Ti" to "6B") with random weights; float32.
+
+    Args:
+        num_frames: frames that the position table of a random model is made for; others are resized as needed.
+        overrides: fields of the configuration.
+
+    Raises OSError if there is no such model, ValueError if it is not a video quality model.
+    """
+    if name in SIZES:
+        logger.warning(
+            "%s starts from RANDOM weights: it knows nothing of video yet. For pretrained ones convert the official "
+            "file with scripts/convert_internvideo2.py and give its folder instead of the size.",
+            name,
+        )
+        overrides |= {"num_frames": num_frames} if num_frames else {}
+        return InternVideo2ForVideoQualityAssessment(InternVideo2Config.from_size(name, **overrides))
+    model = AutoModel.from_pretrained(name, dtype=torch.float32, **overrides)
+    if not hasattr(model, "quality_score"):
+        raise ValueError(f"{name}: is a {type(model).__name__}, not a video quality model")
+    return model
+
+
+def load_processor(names: Sequence[str], model: PreTrainedModel, **options) -> InternVideo2VideoProcessor:
+    """The processor of the first of these models that has one, else one that fits `model`; `options` override it."""
+    for name in names:
+        if name not in SIZES:
+            with contextlib.suppress(OSError):
+                return AutoVideoProcessor.from_pretrained(name, **options)
+    side = model.config.image_size
+    sizes = {"size": {"shortest_edge": side}, "crop_size": {"height": side, "width": side}}
+    return InternVideo2VideoProcessor(**{"num_frames": model.config.num_frames, **sizes, **options})
+
+
+def load_data(data: DataArguments, args: QualityArguments, processor: InternVideo2VideoProcessor) -> DatasetDict:
+    """Splits by content with cached frames; the main process decodes, the others read what it left."""
+    with args.main_process_first(desc="caching frames"):
+        splits = load_quality_dataset(data.dataset, data.data_dir, seed=data.split_seed, **(data.dataset_options or {}))
+        missing = [name for name in ("train", "validation") if name not in splits]
+        if missing:
+            raise ValueError(f"the data set has no {' and no '.join(missing)} rows; training needs both")
+        if data.cache_frames:
+            splits = DatasetDict(
+                {
+                    name: cache_frames(split, processor, data.cache_dir, data.windows if name == "train" else 1)
+                    for name, split in splits.items()
+                }
+            )
+    return splits
+
+
+def last_checkpoint(folder: str | os.PathLike) -> str | None:
+    """The newest checkpoint in `folder` that was written to the end, or None."""
+    checkpoints = [path.parent for path in Path(folder).glob("checkpoint-*/trainer_state.json")]
+    return str(max(checkpoints, key=lambda path: int(path.name.split("-")[-1]))) if checkpoints else None
+
+
+def train(trainer: QualityTrainer) -> None:
+    """Train, from `args.resume_from_checkpoint` if there is one; a stop by the user says how to go on."""
+    try:
+        trainer.train(resume_from_checkpoint=trainer.args.resume_from_checkpoint)
+    except KeyboardInterrupt:
+        print("stopped; the same command with --resume_from_checkpoint last goes on", file=sys.stderr)
+        sys.exit(130)
+
+
+def finish(trainer: QualityTrainer, splits: DatasetDict, data: DataArguments, started: float) -> None:
+    """Save the model, evaluate it on the test split with a report in `test/`, and write the facts to `run.json`."""
+    folder = Path(trainer.args.output_dir)
+    trainer.save_model(str(folder))
+    if trainer.is_world_process_zero():
+        figures = {}
+        if "test" in splits:
+            summary, rows = evaluate_dataset(
+                trainer.models()[0],
+                trainer.processing_class,
+                splits["test"],
+                model_name=folder.name,
+                dataset_name=Path(data.dataset).name,
+                batch_size=trainer.args.per_device_eval_batch_size,
+                device=trainer.args.device,
+                num_workers=trainer.args.dataloader_num_workers,
+            )
+            print(text_table(summary))
+            save_report(folder / "test", summary, [{**row, "file": public_path(row["file"])} for row in rows])
+            figures = {figure.metric: figure.value for figure in summary.figures if figure.subset == "all"}
+        facts = run_facts(trainer, splits, data, started) | {"test": figures}
+        write_json(folder / "run.json", facts)
+        logger.info("saved the model, run.json and test/ in %s", folder)
+    trainer.accelerator.wait_for_everyone()
+    trainer.accelerator.end_training()
+
+
+def run_facts(trainer: QualityTrainer, splits: DatasetDict, data: DataArguments, started: float) -> dict:
+    """What it takes to tell two runs apart and to repeat one; no absolute paths."""
+    args, best = trainer.args, trainer.state.best_model_checkpoint
+    packages = ("cvqa", "torch", "transformers", "accelerate", "datasets", "av")
+    scale = get_scale(splits["train"])
+    return {
+        "command": [public_argument(argument) for argument in sys.argv],
+        "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
+        "seconds": round(time.time() - started, 1),
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in packages}},
+        "device": torch.cuda.get_device_name() if args.device.type == "cuda" else args.device.type,
+        "processes": args.world_size,
+        "mixed_precision": trainer.accelerator.mixed_precision,
+        "seed": args.seed,
+        "split_seed": data.split_seed,
+        "clips_per_update": args.train_batch_size * args.gradient_accumulation_steps * args.world_size,
+        "learning_rate": args.learning_rate,
+        "epochs": args.num_train_epochs,
+        "steps": trainer.state.global_step,
+        "loss_weights": trainer.loss.weights,
+        "best_checkpoint": best and Path(best).name,
+        "best_validation_srcc": trainer.state.best_metric,
+        "data": {
+            "dataset": Path(data.dataset).name,
+            "scale": scale.as_config(),
+            "videos": {name: len(split) for name, split in splits.items()},
+            "contents": {name: len(set(split["content_id"])) for name, split in splits.items()},
+            "fingerprint": fingerprint(splits),
+        },
+    }
+
+
+def fingerprint(splits: DatasetDict) -> str:
+    """Hash of which videos have which scores in which split, by file name, so that it is the same on every machine."""
+    rows = [
+        [name, Path(video).name, repr(score)]
+        for name, split in sorted(splits.items())
+        for video, score in sorted(zip(split["video"], split["score"]))
+    ]
+    return hashlib.sha256(json.dumps(rows).encode()).hexdigest()[:16]
+
+
+def public_argument(argument: str) -> str:
+    """A command line argument, also of the form --name=value, without the private part of an absolute path."""
+    name, equals, value = argument.partition("=") if argument.startswith("--") else ("", "", argument)
+    return name + equals + public_path(value)
+
+
+def public_path(path: str) -> str:
+    """Relative paths as they are; absolute ones relative to the working directory, or only the name outside it."""
+    if not Path(path).is_absolute():
+        return path
+    with contextlib.suppress(ValueError):
+        return str(Path(path).relative_to(Path.cwd()))
+    return Path(path).name
+
+
+def write_json(path: Path, value: dict) -> None:
+    partial = path.with_name(f".{path.name}.part")
+    partial.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
+    partial.replace(path)
+
+
+@contextlib.contextmanager
+def wrong_input_in_one_line(program: str) -> Iterator[None]:
+    """Say in one line what is wrong with the input and leave with exit code 2."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    try:
+        yield
+    except (ValueError, OSError) as error:
+        print(f"{program}: {error}", file=sys.stderr)
+        sys.exit(2)

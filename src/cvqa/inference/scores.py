@@ -1,0 +1,54 @@
+"""What scoring a video gives: the score, how sure it is, and its course over time."""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+
+class Segment(NamedTuple):
+    """A stretch of a video, in seconds from its first frame, and its quality from 0 to 100 (higher is better)."""
+
+    start: float
+    end: float
+    score: float
+
+
+@dataclass(frozen=True)
+class VideoScore:
+    """The result for one file.
+
+    Attributes:
+        file: the path as it was given.
+        score: quality from 0 to 100, higher is better; None if the file could not be scored.
+        interval: (low, high), the 95% interval of the score that the spread of the views gives, within 0 to 100.
+            It tells how far the score would move had other moments been looked at, not how far the model may be
+            wrong. A single view has no spread: the interval is then the whole scale. None on failure.
+        segments: the course of quality in the steps asked for, covering the whole video; else empty.
+        model: the folder or repository that scored.
+        error: why the file could not be scored, in one line; None if it was scored.
+        views: the stretches whose mean is `score`.
+        duration, fps, width, height, codec: facts about the video (seconds, frames per second, displayed pixels).
+    """
+
+    file: str
+    score: float | None = None
+    interval: tuple[float, float] | None = None
+    segments: tuple[Segment, ...] = ()
+    model: str = ""
+    error: str | None = None
+    views: tuple[Segment, ...] = ()
+    duration: float | None = None
+    fps: float | None = None
+    width: int | None = None
+    height: int | None = None
+    codec: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON object of one file: file, score, interval, segments, model, error; scores with 4 decimals."""
+        return {
+            "file": self.file,
+            "score": None if self.score is None else round(self.score, 4),
+            "interval": None if self.interval is None else [round(bound, 4) for bound in self.interval],
+            "segments": [{name: round(value, 4) for name, value in s._asdict().items()} for s in self.segments],
+            "model": self.model,
+            "error": self.error,
+        }
