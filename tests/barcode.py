@@ -13,7 +13,8 @@ BITS = 8  # numbers 0..255
 FRAMES = 40  # of each clip in CLIPS, at 25 per second
 
 _H264 = ("-c:v", "libx264", "-preset", "veryfast", "-pix_fmt", "yuv420p", "-g", 12, "-bf", 3)
-_HEVC = ("-c:v", "libx265", "-preset", "veryfast", "-x265-params", "log-level=none:keyint=12:min-keyint=12:bframes=4")
+_HEVC = ("-c:v", "libx265", "-preset", "veryfast", "-crf", 18)
+_HEVC += ("-x265-params", "log-level=none:keyint=12:min-keyint=12:bframes=4")
 _VP9 = ("-c:v", "libvpx-vp9", "-cpu-used", 6, "-g", 12, "-lag-in-frames", 16, "-auto-alt-ref", 1)
 _AV1 = ("-c:v", "libsvtav1", "-preset", 8, "-crf", 20, "-g", 12)
 _MPEG4 = ("-c:v", "mpeg4", "-bf", 2, "-g", 12, "-q:v", 3)

@@ -29,11 +29,12 @@ def encode(
     pix_fmt: str = "yuv420p",
     crf: int = 28,
     fps: int = 25,
+    movflags: str = "",
     **options: str,
 ) -> Path:
-    """Writes frames with a real codec; `options` are the encoder's, `color_trc` the transfer function's number."""
+    """Writes frames with a real codec; `options` are the encoder's, `color_trc` the transfer function."""
     trc = int(options.pop("color_trc", 2))
-    with av.open(str(path), "w") as container:
+    with av.open(str(path), "w", options={"movflags": movflags} if movflags else {}) as container:
         stream = container.add_stream(codec, rate=fps)
         stream.height, stream.width = frames.shape[1:3]
         stream.pix_fmt = pix_fmt
@@ -84,13 +85,16 @@ def good_clips(folder: Path) -> dict[str, Path]:
 
 def bad_files(folder: Path) -> dict[str, Path]:
     """What cannot be scored, by what is wrong with it."""
-    whole = encode(folder / "cut.mp4", panned(40, name="coffee"))
-    whole.write_bytes(whole.read_bytes()[: whole.stat().st_size // 3])  # its index stood at the end
+    truncated = {
+        "truncated": encode(folder / "no index.mp4", panned(40, name="coffee")),  # the index stands at the end
+        "cut": encode(folder / "cut.mp4", panned(40, name="coffee"), movflags="+faststart"),  # or at the beginning
+    }
+    for path in truncated.values():
+        path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
     (folder / "empty.mp4").touch()
     (folder / "text.mp4").write_text("not a video at all\n" * 50)
     (folder / "no videos").mkdir()
-    return {
-        "truncated": whole,
+    return truncated | {
         "empty": folder / "empty.mp4",
         "text": folder / "text.mp4",
         "sound": encode_sound(folder / "sound.m4a"),

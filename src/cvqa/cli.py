@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
+from logging import ERROR, getLogger
 from pathlib import Path
 
 
@@ -301,7 +302,7 @@ def _score_files(scorer, files: Sequence[str], segments: float | None = None) ->
         if Path(file).is_dir():  # what `_expand` found nothing in
             result = VideoScore(file=file, model=scorer.name, error="no video files in this folder")
         else:
-            with tqdm(desc=_printable(Path(file).name), unit="clip", leave=False, disable=None) as bar:
+            with tqdm(desc=_printable(Path(file).name), unit="clip", leave=False, disable=None) as bar, _unlogged():
 
                 def progress(done: int, total: int, bar=bar) -> None:
                     bar.total = total
@@ -311,6 +312,18 @@ def _score_files(scorer, files: Sequence[str], segments: float | None = None) ->
         if result.error is not None:
             _say(f"{file}: {result.error}")
         yield result
+
+
+@contextmanager
+def _unlogged():
+    """Holds back log lines of the reader: what is wrong with a file is told once, as its error."""
+    logger = getLogger("cvqa")
+    level = logger.level
+    logger.setLevel(ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _show(result) -> None:

@@ -32,19 +32,22 @@ from .video.vmaf import full_reference_scores
 
 PHOTOGRAPHS = (
     "astronaut.png",
-    "brick.png",
     "camera.png",
     "chelsea.png",
     "coffee.png",
+    "coins.png",
     "grass.png",
     "gravel.png",
     "hubble_deep_field.jpg",
     "ihc.png",
+    "moon.png",
     "motorcycle_left.png",
+    "page.png",
     "retina.jpg",
     "rocket.jpg",
 )
 LADDER = {"levels": 4, "size": (256, 144), "num_frames": 16}
+FRACTIONS = (0.5, 0.2, 0.3)
 IMAGE_SIZE, NUM_FRAMES = 112, 2
 TEACHER = {"hidden_size": 144, "num_hidden_layers": 4, "num_attention_heads": 3}
 STUDENT = {"hidden_size": 96, "num_hidden_layers": 2, "num_attention_heads": 3}
@@ -102,7 +105,7 @@ def _build_ladder(folder: Path, seed: int) -> Path:
 
 
 def _load(ladder: Path, processor: InternVideo2VideoProcessor, cache: Path, seed: int) -> DatasetDict:
-    data = load_quality_dataset("ladder", ladder, seed=seed)
+    data = load_quality_dataset("ladder", ladder, fractions=FRACTIONS, seed=seed)
     contents = {name: sorted(set(split["content_id"])) for name, split in data.items()}
     _say(
         "2. A split by content: no photograph is on two sides, or the test would only ask what was learnt by heart.\n"

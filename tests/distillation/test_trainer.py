@@ -175,3 +175,17 @@ def test_accumulation_and_activation_checkpointing_change_nothing(tmp_path, clip
 def test_predictions_are_both_models_scores_without_features(tmp_path, clips):
     student, teacher_scores = distillation_trainer(tmp_path, clips).predict(clips["test"]).predictions
     assert student.shape == teacher_scores.shape == (6,)
+
+
+@pytest.mark.parametrize("mode", ["joint", "frozen"])
+def test_bfloat16_stays_close_to_float32_and_keeps_float32_weights(tmp_path, clips, mode):
+    logs = []
+    for bf16 in (False, True):
+        trainer = distillation_trainer(tmp_path, clips, teacher_mode=mode, bf16=bf16, save_strategy="best")
+        logs.append(trainer.evaluate())  # before training, when nothing is prepared yet
+        trainer.train()
+        assert {parameter.dtype for parameter in trainer.student.parameters()} == {torch.float32}
+    exact, half = logs
+    assert half["eval_feature_loss"] != exact["eval_feature_loss"]
+    assert half["eval_feature_loss"] == pytest.approx(exact["eval_feature_loss"], rel=0.05)
+    assert half["eval_student_regression_loss"] == pytest.approx(exact["eval_student_regression_loss"], rel=0.05)

@@ -4,6 +4,7 @@ import csv
 import json
 import math
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -87,10 +88,13 @@ def test_every_evaluation_can_be_drawn(tmp_path, ladder, kind):
         row["codec"] = {"no codec": "", "unknown codecs": f"codec{row['content_id']}"}.get(kind, row["codec"])
     kept = [row for row in rows if math.isfinite(row["prediction"])]
     values = ([row[key] for row in kept] for key in ("prediction", "score", "content_id"))
-    model = "_$x^{" + 200 * "long" if kind == "odd name" else None
+    model = "_$x^{" + 50 * "WIDE" if kind == "odd name" else None
     save_report(tmp_path, summarize(*values, codecs=[row["codec"] for row in kept], model=model, resamples=20), rows)
     with Image.open(tmp_path / "scatter.png") as image:
         assert 600 < image.width < 2000 and 600 < image.height < 2000
+        pixels = np.asarray(image.convert("L"))
+    margin = np.concatenate([pixels[:5].flat, pixels[-5:].flat, pixels[:, :5].flat, pixels[:, -5:].flat])
+    assert margin.min() == 255, "something is cut off at the edge"
     json.loads((tmp_path / "results.json").read_text())
 
 

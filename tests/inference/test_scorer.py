@@ -7,7 +7,7 @@ from real_clips import bad_files, encode, good_clips, panned, save_tiny_model, t
 
 from cvqa.inference import ModelError, VideoScore, VideoScorer
 from cvqa.inference.scorer import mean_and_interval
-from cvqa.models.video_reader import VideoError, VideoReader
+from cvqa.video import VideoError, VideoReader
 
 
 @pytest.fixture(scope="module")
@@ -138,7 +138,7 @@ def test_progress_counts_clips_up_to_all_of_them(scorer, clips):
     assert len({total for _, total in seen}) == 1
 
 
-@pytest.mark.parametrize("kind", ["truncated", "empty", "text", "sound", "missing", "folder"])
+@pytest.mark.parametrize("kind", ["truncated", "cut", "empty", "text", "sound", "missing", "folder"])
 def test_an_unreadable_file_is_named_with_the_reason(scorer, broken, kind):
     with pytest.raises(VideoError) as error:
         scorer.score(broken[kind])

@@ -88,6 +88,8 @@ def prepare(args: QualityArguments) -> None:
             logger.warning("%s holds no complete checkpoint, starting anew", args.output_dir)
     elif args.resume_from_checkpoint and not Path(args.resume_from_checkpoint, "trainer_state.json").is_file():
         raise ValueError(f"{args.resume_from_checkpoint}: is not a complete checkpoint, trainer_state.json is missing")
+    if args.device.type == "cpu":
+        args.dataloader_pin_memory = False  # there is nothing to pin it for, and torch warns at every loader
     if not sys.stderr.isatty():
         transformers_logging.disable_progress_bar()
         disable_progress_bars()
@@ -193,12 +195,14 @@ def run_facts(trainer: QualityTrainer, splits: DatasetDict, data: DataArguments,
     args, best = trainer.args, trainer.state.best_model_checkpoint
     packages = ("cvqa", "torch", "transformers", "accelerate", "datasets", "av")
     scale = get_scale(splits["train"])
+    is_cuda = args.device.type == "cuda"
+    trained = next((entry for entry in reversed(trainer.state.log_history) if "train_runtime" in entry), {})
     return {
         "command": [public_argument(argument) for argument in sys.argv],
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
         "seconds": round(time.time() - started, 1),
         "versions": {"python": platform.python_version(), **{name: version(name) for name in packages}},
-        "device": torch.cuda.get_device_name() if args.device.type == "cuda" else args.device.type,
+        "device": torch.cuda.get_device_name() if is_cuda else args.device.type,
         "processes": args.world_size,
         "mixed_precision": trainer.accelerator.mixed_precision,
         "seed": args.seed,
@@ -207,6 +211,8 @@ def run_facts(trainer: QualityTrainer, splits: DatasetDict, data: DataArguments,
         "learning_rate": args.learning_rate,
         "epochs": args.num_train_epochs,
         "steps": trainer.state.global_step,
+        "clips_per_second": trained.get("train_samples_per_second"),
+        "peak_gpu_memory_gib": round(torch.cuda.max_memory_allocated() / 2**30, 1) if is_cuda else None,
         "loss_weights": trainer.loss.weights,
         "best_checkpoint": best and Path(best).name,
         "best_validation_srcc": trainer.state.best_metric,

@@ -20,7 +20,7 @@ _STYLES = {
 }
 _OTHER_STYLES = (("#E69F00", "P"), ("#000000", "X"), ("#999999", "*"))
 _INK, _FAINT = "#333333", "#9A9A9A"
-_LINE = 80  # characters of the small print that fit
+_LINE = 50  # characters of the small print that fit
 
 
 def scatter_png(predictions, scores, codecs: Sequence[str] | None, summary: Summary) -> bytes:
@@ -38,8 +38,8 @@ def scatter_png(predictions, scores, codecs: Sequence[str] | None, summary: Summ
     predictions, scores = predictions[drawn], scores[drawn]
     codecs = [str(codec) for codec, keep in zip(codecs, drawn) if keep] if codecs is not None else [""] * len(scores)
 
-    figure = Figure(figsize=(6.4, 6.9), layout="constrained")
-    axes = figure.subplots()
+    figure = Figure(figsize=(6.4, 7.1))
+    axes = figure.add_axes((0.115, 0.08, 0.86, 0.86 * 6.4 / 7.1))  # a square
     if len(scores):
         _points(axes, predictions, scores, codecs)
         _lines(axes, predictions, scores, summary)
@@ -78,7 +78,6 @@ def _lines(axes, predictions, scores, summary) -> None:
     low, high = min(x_low, y_low), max(x_high, y_high)
     if x_high - x_low >= 0.25 * (y_high - y_low) and high - low <= 2 * (y_high - y_low):
         x_low, x_high, y_low, y_high = low, high, low, high
-        axes.set_aspect("equal")
     x_margin, y_margin = 0.05 * ((x_high - x_low) or 1), 0.05 * ((y_high - y_low) or 1)
     axes.set(xlim=(x_low - x_margin, x_high + x_margin), ylim=(y_low - y_margin, y_high + y_margin), autoscale_on=False)
     axes.axline(
@@ -116,10 +115,5 @@ def _titles(axes, summary) -> None:
         lines.append(what if len(what) <= _LINE else f"...{what[-_LINE:]}")
     # File names may hold "$", which is not mathematics here.
     axes.set_title("\n".join(lines), loc="left", fontsize=9, color=_INK, parse_math=False)
-    above = {
-        "xy": (0, 1),
-        "xycoords": "axes fraction",
-        "xytext": (0, 10 + 12 * len(lines)),
-        "textcoords": "offset points",
-    }
-    axes.annotate(f"SRCC {format_figure(srcc)}", **above, fontsize=15, fontweight="bold", color=_INK)
+    above = {"xycoords": "axes fraction", "textcoords": "offset points", "xytext": (0, 9 + 12.5 * len(lines))}
+    axes.annotate(f"SRCC {format_figure(srcc)}", (0, 1), **above, fontsize=15, fontweight="bold", color=_INK)

@@ -11,7 +11,7 @@ import torch
 from scipy.special import stdtrit
 
 import cvqa.models  # noqa: F401  (registers the Auto classes)
-from cvqa.models.video_reader import VideoError, VideoReader
+from cvqa.video import VideoError, VideoReader
 
 from .scores import Segment, VideoScore
 from .views import equal_steps, frames_between, spread_views
@@ -121,7 +121,8 @@ class VideoScorer:
             progress: called with (clips scored, clips in all) as work goes on.
 
         Raises:
-            VideoError: not a readable video, HDR, steps shorter than a frame, or a result that is not a number.
+            VideoError: not a readable video, damaged, cut short, or HDR; steps shorter than a frame; a result that is
+                not a number.
         """
         path = os.fspath(path)
         with VideoReader(path) as reader:
@@ -171,6 +172,12 @@ class VideoScorer:
         return self.processor.frame_indices(len(times), start=first, end=last)
 
     def _check(self, path: str, reader: VideoReader, segments: float | None) -> None:
+        if reader.damaged:
+            raise VideoError(
+                path,
+                f"damaged or cut short, only {len(reader)} frames can be decoded, and their score would hide that; "
+                "encode it again, or save what is sound: ffmpeg -i IN -c copy OUT",
+            )
         transfer = HDR_TRANSFERS.get(reader.transfer)
         if transfer:
             raise VideoError(

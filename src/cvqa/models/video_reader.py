@@ -15,7 +15,7 @@ from typing import BinaryIO
 
 import av
 import numpy as np
-from av.video.reformatter import VideoReformatter
+from av.video.reformatter import Interpolation, VideoReformatter
 
 from .video_source import THREADS, VideoError, VideoSource
 
@@ -24,6 +24,10 @@ logger = logging.getLogger(__name__)
 
 _WORTH_A_SEEK = 16  # frames decoded in vain that cost less than a seek and filling the decoder again
 _CHECKED_FRAMES = 4  # decoded at opening: they give away hidden packets, single fields and cut leading pictures
+
+# FFmpeg's usual conversion to RGB goes by a table of 8-bit entries, which would waste what deeper video has more.
+_FAST = Interpolation.BILINEAR
+_EXACT = Interpolation.BILINEAR | Interpolation.FULL_CHR_H_INT | Interpolation.ACCURATE_RND
 
 # Transfer characteristics as FFmpeg calls them, by their numbers in ITU-T H.273; 2 means not specified.
 _TRANSFERS = {1: "bt709", 4: "bt470m", 5: "bt470bg", 6: "smpte170m", 7: "smpte240m", 8: "linear", 9: "log100"}
@@ -38,8 +42,9 @@ class VideoReader:
     """The frames of a video file, by index in order of presentation, each exactly the one that a player shows.
 
     Frames come as RGB in display orientation. The conversion follows the colour matrix and range that the file is
-    tagged with, at the bit depth of the video; without tags they are BT.601 and limited range, FFmpeg's defaults.
-    Pixels that are not square stay so, and HDR is not tone-mapped: see `transfer`.
+    tagged with; without tags they are BT.601 and limited range, FFmpeg's defaults. Video of more than 8 bits is rounded
+    once, at the end; that of 8 bits is converted just as FFmpeg, decord and torchcodec do, to within 3 levels. Pixels
+    that are not square stay so, and HDR is not tone-mapped: see `transfer`.
 
     Frames that a file announces but nobody sees (cut by an edit list, hidden, cut short at its end) are not counted.
     Damage within a file can come to light only as frames are decoded: `get_batch` then raises for the frames that are
@@ -61,6 +66,7 @@ class VideoReader:
         codec: "h264", "hevc", "vp9", "av1" and so on, as FFmpeg calls the format.
         bit_depth: bits per sample as coded.
         transfer: tagged transfer characteristics, such as "bt709", "smpte2084" (PQ), "arib-std-b67" (HLG), or None.
+        damaged: whether the file was seen at opening to hold damaged packets or to be cut short.
 
     Raises:
         VideoError: the file is missing, empty, no video, has no video stream or no frame that can be decoded.
@@ -139,7 +145,8 @@ class VideoReader:
             self._order_by_decoding()
         if self._first is None or not len(self._order):
             raise VideoError(self.path, "no frame of its video can be decoded")
-        if packets.bad.any() or packets.incomplete:
+        self.damaged = bool(packets.bad.any() or packets.incomplete)
+        if self.damaged:
             logger.warning("%s: damaged or cut short; %d frames can be decoded", self.path, len(self._order))
         self._describe(self._first)
 
@@ -230,6 +237,7 @@ class VideoReader:
         self._stored = (frame.width, frame.height)
         self.width, self.height = self._stored[::-1] if self._transposed else self._stored
         self.bit_depth = frame.format.components[0].bits
+        self._rounding = _FAST if self.bit_depth == 8 else _EXACT
         self.transfer = _TRANSFERS.get(int(frame.color_trc))
         self.codec = self._source.codec
         self.timestamps, last = self._source.packets.times(self._order, self._source.rate)
@@ -247,7 +255,9 @@ class VideoReader:
 
     def _to_rgb(self, frame: av.VideoFrame) -> np.ndarray:
         # A video whose frames change size is shown at the size of the first.
-        pixels = self._converter.reformat(frame, *self._stored, format="rgb24", threads=THREADS).to_ndarray()
+        pixels = self._converter.reformat(
+            frame, *self._stored, format="rgb24", interpolation=self._rounding, threads=THREADS
+        ).to_ndarray()
         return (pixels.transpose(1, 0, 2) if self._transposed else pixels)[self._flips]
 
     def _frame(self, index: int) -> av.VideoFrame:

@@ -240,6 +240,8 @@ class VideoSource:
         if not rows:
             raise VideoError(self._name, "its video stream holds no frame; the file was cut short or never finished")
         columns = np.array(rows, np.int64).reshape(-1, 7).T
+        if self.format == "mpegts":  # whose frames are told apart only as the next one begins, so the flag can be early
+            columns[6, 1:] |= columns[6, :-1]
         promised = self._stream.frames if self.format.startswith("mov") else 0
         return Packets(
             *columns[:4],

@@ -9,7 +9,6 @@ from typing import BinaryIO
 
 import numpy as np
 
-from ..models.video_reader import VideoError
 from ..models.video_reader import VideoReader as PyAVReader
 
 
@@ -52,19 +51,23 @@ class VideoReader(PyAVReader):
         if module is not None:
             reason = self._unsafe(backend) or self._delegate(backend, module)
             if reason:
-                logger.warning("%s: %s is not safe here (%s); reading it with PyAV", self.path, backend, reason)
+                self._hand_over(backend, reason)
 
     def close(self) -> None:
         super().close()
         self._decode = None
 
     def _read(self, indices: np.ndarray) -> np.ndarray:
-        if self._decode is None:
-            return super()._read(indices)
-        try:
-            return self._decode(indices) if len(indices) else super()._read(indices)
-        except Exception as error:  # the errors of these libraries share no class
-            raise VideoError(self.path, f"{self.backend} cannot decode it ({_one_line(error)})") from error
+        if self._decode is not None and len(indices):
+            try:
+                return self._decode(indices)
+            except Exception:  # the errors of these libraries share no class
+                self._hand_over(self.backend, "it fails on some of its frames")
+        return super()._read(indices)
+
+    def _hand_over(self, backend: str, reason: str) -> None:
+        logger.warning("%s: %s is not safe here (%s); reading it with PyAV", self.path, backend, reason)
+        self.backend, self._decode = "pyav", None
 
     def _delegate(self, backend: str, module: object) -> str | None:
         """Let the backend decode, unless what it shows at first is a reason not to."""
@@ -73,8 +76,8 @@ class VideoReader(PyAVReader):
             if count != len(self):
                 return f"it counts {count} frames, not {len(self)}"
             if not np.array_equal(decode(np.array([0])), self.get_batch([0])):
-                return "its pixels are not those of FFmpeg"
-        except Exception:  # the errors of these libraries share no class
+                return "it converts or turns pixels in another way"
+        except Exception:
             return "it cannot open this file"
         self.backend, self._decode = backend, decode
         return None
@@ -90,15 +93,16 @@ class VideoReader(PyAVReader):
             return "its times do not tell the order of its frames"
         if packets.bad.any() or packets.incomplete or len(self) < len(packets.pts):
             return "not all of its packets are shown"
+        if self.bit_depth > 8:
+            return f"{self.bit_depth} bit, which it rounds early"
+        keys = np.where(packets.key, packets.pts, packets.pts.min())
+        # Of H.264 this can also be intra refresh, which torchcodec gets wrong.
+        if (packets.pts < np.maximum.accumulate(keys)).any() and (backend == "decord" or self.codec == "h264"):
+            return "open groups of pictures"
         if backend == "torchcodec":
             return None
-        keys = np.where(packets.key, packets.pts, packets.pts.min())
-        if (packets.pts < np.maximum.accumulate(keys)).any():
-            return "open groups of pictures"
         if self.codec == "av1":
             return "AV1"
-        if self.bit_depth > 8:
-            return f"{self.bit_depth} bit"
         if self.width % 2 or self.height % 2:
             return "odd size"
         return None
