@@ -1,10 +1,8 @@
 """The reader gives exactly the frames that a player shows, of any file, at any index; or says why not."""
 
-import contextlib
 import functools
 import http.server
 import io
-import logging
 import os
 import threading
 from pathlib import Path
@@ -12,7 +10,17 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from barcode import CLIPS, FRAMES, clip_maker, draw_frames, ffmpeg, read_number, read_numbers, write_clip
+from barcode import (
+    CLIPS,
+    FRAMES,
+    clip_maker,
+    draw_frames,
+    ffmpeg,
+    read_number,
+    read_numbers,
+    sequential_frames,
+    write_clip,
+)
 
 from cvqa.models.video_reader import VideoError, VideoReader
 
@@ -23,19 +31,6 @@ H264 = CLIPS["h264.mp4"]
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory):
     return clip_maker(tmp_path_factory.mktemp("clips"))
-
-
-def sequential_frames(path: Path) -> list[np.ndarray]:
-    """What FFmpeg decodes from the first packet to the last, without threads and in spite of errors."""
-    frames = []
-    with av.open(str(path)) as container:
-        decoder = container.streams.video[0].codec_context
-        decoder.thread_count = 1
-        for packet in container.demux(video=0):
-            with contextlib.suppress(av.FFmpegError):
-                frames += decoder.decode(packet if packet.size else None)
-        interpolation = 2 if frames[0].format.components[0].bits == 8 else 2 | 0x2000 | 0x40000
-        return [frame.to_ndarray(format="rgb24", interpolation=interpolation) for frame in frames]
 
 
 # Every frame of every kind of file
@@ -66,6 +61,15 @@ def test_frames_after_a_jump_equal_those_of_a_whole_decode(clip, name):
     with VideoReader(clip(name)) as reader:
         for index in np.random.default_rng(1).permutation(FRAMES):
             np.testing.assert_array_equal(reader.get_batch([index])[0], expected[index])
+
+
+def test_reordering_that_begins_late_in_a_format_without_times_of_presentation(tmp_path):
+    write_clip(tmp_path / "first.h264", *H264, "-bf", 0, frames=draw_frames(10))
+    write_clip(tmp_path / "second.h264", *H264, frames=draw_frames(20, first=10))
+    data = (tmp_path / "first.h264").read_bytes() + (tmp_path / "second.h264").read_bytes()
+    ffmpeg("-f", "h264", "-r", 25, "-i", "-", "-c", "copy", tmp_path / "joined.avi", stdin=data)
+    with VideoReader(tmp_path / "joined.avi") as reader:
+        assert read_numbers(reader.get_batch(range(len(reader)))) == list(range(30))
 
 
 def test_timestamps_are_those_of_the_file(clip):
@@ -236,127 +240,6 @@ def test_transfer_characteristics_are_told(tmp_path, transfer):
 def test_untagged_transfer_is_none(clip):
     with VideoReader(clip("h264.mp4")) as reader:
         assert reader.transfer is None
-
-
-# Damaged files
-
-
-@pytest.mark.parametrize(
-    "name",
-    ["h264.mkv", "h264.ts", "h264-fragmented.mp4", "h264-faststart.mp4", "h264.h264", "hevc.ts", "hevc.hevc",
-     "hevc.mkv", "vp9.webm", "vp9.ivf", "av1.ivf", "av1.webm", "mpeg2video.ts", "mpeg4.avi", "rawvideo.y4m"],
-)  # fmt: skip
-def test_a_file_cut_short_gives_the_frames_that_are_whole(clip, tmp_path, name):
-    data = clip(name).read_bytes()
-    whole = {frame.tobytes(): number for number, frame in enumerate(sequential_frames(clip(name)))}
-    for part in (0.4, 0.55, 0.71, 0.93):
-        path = tmp_path / f"{part}-{name}"
-        path.write_bytes(data[: int(len(data) * part)])
-        with VideoReader(path) as reader:
-            # One by one and backwards: what is promised must be there, and unharmed.
-            numbers = [whole[reader.get_batch([index])[0].tobytes()] for index in reversed(range(len(reader)))]
-        assert numbers == sorted(set(numbers), reverse=True)
-        decodable = {frame.tobytes() for frame in sequential_frames(path)}.intersection(whole)
-        assert len(decodable) - 1 <= len(numbers) < FRAMES
-
-
-def test_a_cut_file_is_warned_of(clip, tmp_path, caplog):
-    data = clip("h264-faststart.mp4").read_bytes()
-    (tmp_path / "cut.mp4").write_bytes(data[: len(data) // 2])
-    with caplog.at_level(logging.WARNING), VideoReader(tmp_path / "cut.mp4") as reader:
-        assert f"cut.mp4: damaged or cut short; {len(reader)} frames can be decoded" in caplog.text
-
-
-@pytest.fixture(scope="module")
-def damaged(clip, tmp_path_factory) -> tuple[Path, int]:
-    """A clip whose packet of one frame is overwritten, and the number of that frame; a key frame follows."""
-    data = bytearray(clip("h264.mkv").read_bytes())
-    with av.open(str(clip("h264.mkv"))) as container:
-        packets = [(round(packet.pts / 40), bytes(packet)) for packet in container.demux(video=0) if packet.size]
-    number, payload = max((packet for packet in packets if 14 < packet[0] < 22), key=lambda packet: len(packet[1]))
-    start = data.index(payload) + len(payload) // 4
-    data[start : start + len(payload) // 2] = b"\x55" * (len(payload) // 2)
-    path = tmp_path_factory.mktemp("damaged") / "damaged.mkv"
-    path.write_bytes(data)
-    return path, number
-
-
-def test_a_damaged_frame_is_refused_and_the_others_are_read(damaged):
-    path, number = damaged
-    with VideoReader(path) as reader:
-        assert len(reader) == FRAMES
-        assert read_numbers(reader.get_batch([0, 5, 30])) == [0, 5, 30]
-        with pytest.raises(VideoError, match=rf"damaged.mkv: frame {number} is damaged.*verify=True"):
-            reader.get_batch([3, number])
-        assert read_numbers(reader.get_batch([38, 2])) == [38, 2]
-
-
-def test_verify_counts_only_sound_frames(damaged, clip):
-    path, number = damaged
-    with VideoReader(path, verify=True) as reader:
-        numbers = read_numbers(reader.get_batch(range(len(reader))))
-        assert number not in numbers
-        assert set(range(12)) | set(range(24, FRAMES)) <= set(numbers)
-        np.testing.assert_allclose(reader.timestamps, np.array(numbers) / 25, atol=1e-3)
-    with VideoReader(clip("h264.mkv"), verify=True) as reader:
-        assert len(reader) == FRAMES
-
-
-def write_files(folder: Path, clip) -> None:
-    (folder / "empty.mp4").touch()
-    (folder / "text.mp4").write_text("this is no video\n" * 50)
-    (folder / "notes.txt").write_text("this is no video\n" * 50)
-    (folder / "frames.yuv").write_bytes(b"\x80" * 64 * 64 * 15)
-    (folder / "half.mp4").write_bytes(clip("h264.mp4").read_bytes()[:9000])
-    head = clip("h264-fragmented.mp4").read_bytes()
-    (folder / "nothing.mp4").write_bytes(head[: head.index(b"moof") - 4])
-    ffmpeg("-f", "lavfi", "-i", "sine=440:d=0.5", "-c:a", "aac", folder / "sound.m4a")
-    ffmpeg("-f", "lavfi", "-i", "sine=440:d=0.5", folder / "sound.wav")
-    (folder / "unknown.mkv").write_bytes(clip("h264.mkv").read_bytes().replace(b"V_MPEG4/ISO/AVC", b"V_MPEG4/ISO/XYZ"))
-
-
-@pytest.mark.parametrize(
-    "name, reason",
-    [
-        ("missing.mp4", "no such file"),
-        (".", "directory"),
-        ("empty.mp4", "the file is empty"),
-        ("text.mp4", "not a video file"),
-        ("notes.txt", "no video stream"),
-        ("frames.yuv", "raw video does not tell its size; wrap it"),
-        ("half.mp4", r"its index \(moov\) is missing"),
-        ("nothing.mp4", "holds no frame"),
-        ("sound.m4a", "no video stream, only audio"),
-        ("sound.wav", "no video stream, only audio"),
-        ("unknown.mkv", "its codec is unknown here"),
-    ],
-)
-def test_an_unreadable_file_is_refused_in_one_line_of_name_and_reason(clip, tmp_path, name, reason):
-    write_files(tmp_path, clip)
-    with pytest.raises(VideoError, match=reason) as caught:
-        VideoReader(tmp_path / name)
-    assert str(caught.value) == f"{tmp_path / name}: {caught.value.reason}"
-    assert caught.value.path == str(tmp_path / name)
-    assert "\n" not in str(caught.value)
-
-
-@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs /proc to count open files and threads")
-def test_nothing_stays_open(clip, tmp_path):
-    def held() -> tuple[int, int]:
-        return len(list(Path("/proc/self/fd").iterdir())), len(list(Path("/proc/self/task").iterdir()))
-
-    write_files(tmp_path, clip)
-    names = [clip("h264.mp4"), clip("hevc.ts"), clip("h264.avi"), *tmp_path.iterdir()]
-    counts = []
-    for _ in range(3):
-        for name in names:
-            try:
-                with VideoReader(name) as reader:
-                    reader.get_batch([20])
-            except VideoError:
-                pass
-        counts.append(held())
-    assert counts[0] == counts[1] == counts[2]
 
 
 # The interface

@@ -15,7 +15,7 @@ from typing import BinaryIO
 
 import av
 import numpy as np
-from av.video.reformatter import Interpolation, VideoReformatter
+from av.video.reformatter import VideoReformatter
 
 from .video_source import THREADS, VideoError, VideoSource
 
@@ -26,8 +26,8 @@ _WORTH_A_SEEK = 16  # frames decoded in vain that cost less than a seek and fill
 _CHECKED_FRAMES = 4  # decoded at opening: they give away hidden packets, single fields and cut leading pictures
 
 # FFmpeg's usual conversion to RGB goes by a table of 8-bit entries, which would waste what deeper video has more.
-_FAST = Interpolation.BILINEAR
-_EXACT = Interpolation.BILINEAR | Interpolation.FULL_CHR_H_INT | Interpolation.ACCURATE_RND
+_FAST = 0x2  # SWS_BILINEAR
+_EXACT = 0x2 | 0x2000 | 0x40000  # with SWS_FULL_CHR_H_INT and SWS_ACCURATE_RND, for which not every PyAV has names
 
 # Transfer characteristics as FFmpeg calls them, by their numbers in ITU-T H.273; 2 means not specified.
 _TRANSFERS = {1: "bt709", 4: "bt470m", 5: "bt470bg", 6: "smpte170m", 7: "smpte240m", 8: "linear", 9: "log100"}
@@ -149,6 +149,7 @@ class VideoReader:
         if self.damaged:
             logger.warning("%s: damaged or cut short; %d frames can be decoded", self.path, len(self._order))
         self._describe(self._first)
+        self._first = None
 
     def _order_by_time(self) -> bool:
         """Order by the times of the packets, as far as these can be decoded; False where that leaves nothing."""
@@ -191,6 +192,8 @@ class VideoReader:
         keys = [key for key in np.flatnonzero(packets.key).tolist() if key in self._rank]
         if damaged:
             self._lost, keys = frozenset(), []
+        elif self._source.threads < THREADS:
+            self._source.open(THREADS)
         self._set_starts({key: self._rank[key] for key in keys})
 
     def _settle(self) -> None:
@@ -199,7 +202,10 @@ class VideoReader:
         bad = self._source.packets.bad.copy()
         bad[list(damaged)] = True
         sound = self._source.packets._replace(bad=bad).sound(order)
-        self._lost = frozenset(self._rank).difference(order[sound[order]].tolist())
+        found = order[sound[order]]
+        self._lost = frozenset(self._rank).difference(found.tolist())
+        if (np.diff([self._rank.get(position, -1) for position in found.tolist()]) < 0).any():
+            self._lost = frozenset(self._rank)  # the times lied: no index means what was promised
         self._set_starts({})
 
     def _decode_all(self) -> tuple[np.ndarray, set[int]]:
@@ -276,7 +282,7 @@ class VideoReader:
                 if frame is not None:
                     return frame
         raise VideoError(
-            self.path, f"frame {index} is damaged; repair the file, or open it with verify=True to skip such frames"
+            self.path, f"frame {index} is damaged or misplaced; repair the file, or skip such frames with verify=True"
         )
 
     def _advance(self, index: int, start: int) -> av.VideoFrame | None:

@@ -60,13 +60,11 @@ class Packets(NamedTuple):
         if (self.pts == NO_TIME).any() or len(np.unique(self.pts)) < len(self.pts):
             return False
         dts, keys = self.dts[self.dts != NO_TIME], np.flatnonzero(self.key)
-        if not ((np.diff(dts) >= 0).all() and (np.diff(self.pts[keys]) > 0).all()):
-            return False
         # Whatever follows a key frame is presented after the key frame before.
-        for before, key, after in zip(keys, keys[1:], [*keys[2:], len(self.pts)]):
-            if (self.pts[key:after] <= self.pts[before]).any():
-                return False
-        return True
+        passed = np.searchsorted(keys, np.arange(len(self.pts)), side="right")
+        later = np.flatnonzero(passed >= 2)
+        ahead = self.pts[later] > self.pts[keys[passed[later] - 2]]
+        return bool((np.diff(dts) >= 0).all() and (np.diff(self.pts[keys]) > 0).all() and ahead.all())
 
     def sound(self, order: np.ndarray) -> np.ndarray:
         """Mask of the packets that decode without what is damaged: damage lasts to the next key frame, and hits the
@@ -79,10 +77,10 @@ class Packets(NamedTuple):
         damage = np.flatnonzero(self.bad).tolist()
         if len(starts) and not self.key[0]:
             damage.insert(0, 0)
+        end = 0
         for position in damage:
-            if sound[position]:
-                later = starts[starts > position]
-                end = later[0] if len(later) else count
+            if position >= end:
+                end = next((start for start in starts.tolist() if start > position), count)
                 sound[position:end] = False
                 sound[end:] &= rank[end:] >= (rank[end] if end < count else 0)
         return sound
@@ -116,6 +114,8 @@ class VideoSource:
             self.rate = float(self._stream.average_rate or self._stream.guessed_rate or 25)
             self.format = self._container.format.name
             self.packets = self._scan()
+            # AVI has no times of presentation; what is told as such follows the order of decoding.
+            self.unsure = self.format == "avi" and not self.packets.key.all()
             self._check_end()
             self.fed = ~self.packets.bad  # which packets are decoded
         except BaseException:
@@ -128,11 +128,9 @@ class VideoSource:
     def open(self, threads: int) -> None:
         """Open the file, or open it anew to read it from its start."""
         self.close()
-        target, options = _openable(self._path), {"metadata_errors": "ignore"}
-        if isinstance(target, str) and _URL.match(target):
-            options["timeout"] = _TIMEOUT
+        timeout = None if _is_file_name(self._path) else _TIMEOUT
         try:
-            self._container = av.open(target, **options)
+            self._container = av.open(_openable(self._path), metadata_errors="ignore", timeout=timeout)
         except (av.FFmpegError, UnicodeError) as error:
             raise VideoError(self._name, _why_unreadable(self._path, error)) from None
         try:
@@ -140,7 +138,7 @@ class VideoSource:
         except VideoError:
             self.close()
             raise
-        self._threads, self._decoder = threads, self._stream.codec_context
+        self.threads, self._decoder = threads, self._stream.codec_context
         self._decoder.thread_count = threads
         self._decoder.thread_type = "AUTO" if threads > 1 else "NONE"
 
@@ -206,7 +204,7 @@ class VideoSource:
                 continue
             if position <= start:
                 return position, chain([packet], packets)
-        self.open(self._threads)
+        self.open(self.threads)
         return 0, self._demux()
 
     def _demux(self) -> Iterator[av.Packet]:
@@ -237,6 +235,8 @@ class VideoSource:
                 times = (NO_TIME if time is None else time for time in (packet.pts, packet.dts))
                 flags = (packet.is_keyframe, packet.is_discard, packet.is_corrupt)
                 rows.append((*times, packet.duration or 0, packet.size, *flags))
+        if self._failed and not _is_file_name(self._path) and not isinstance(self._failed, av.InvalidDataError):
+            raise VideoError(self._name, f"reading failed midway ({self._failed.strerror}); try again")
         if not rows:
             raise VideoError(self._name, "its video stream holds no frame; the file was cut short or never finished")
         columns = np.array(rows, np.int64).reshape(-1, 7).T
@@ -252,7 +252,6 @@ class VideoSource:
 
     def _check_end(self) -> None:
         """See whether the last packet is whole, where a cut file would seem to end like any other."""
-        self.unsure = False
         if self.format not in _OPEN_ENDED or self._ends_with_stuffing():
             return
         if self.codec not in {"h264", "hevc", "vvc"}:
@@ -282,8 +281,7 @@ class VideoSource:
 
     def _ends_with_stuffing(self) -> bool:
         """Whether the last packet of the video ends within a packet of MPEG-TS that it does not fill."""
-        path = _openable(self._path)
-        if self.format != "mpegts" or not isinstance(path, str) or _URL.match(path) or self._last_byte is None:
+        if self.format != "mpegts" or not _is_file_name(self._path) or self._last_byte is None:
             return False
         with Path(os.fsdecode(self._path)).open("rb") as file:
             file.seek(self._last_byte)
@@ -301,20 +299,23 @@ def _openable(path: str | os.PathLike | BinaryIO) -> str | BinaryIO:
     if hasattr(path, "read"):
         path.seek(0)
         return path
-    path = os.fsdecode(path)
-    # Otherwise FFmpeg would take what comes before a colon in a file name for a protocol.
-    return path if _URL.match(path) else f"file:{path}"
+    # Without its prefix, FFmpeg would take what comes before a colon in a file name for a protocol.
+    return f"file:{os.fsdecode(path)}" if _is_file_name(path) else path
+
+
+def _is_file_name(path: str | os.PathLike | BinaryIO) -> bool:
+    return not hasattr(path, "read") and not _URL.match(os.fsdecode(path))
 
 
 def _why_unreadable(path: str | os.PathLike | BinaryIO, error: Exception) -> str:
     if isinstance(error, UnicodeError):
         return "its name is not valid UTF-8; rename it"
     reason = getattr(error, "strerror", None) or str(error)
-    if hasattr(path, "read") or _URL.match(os.fsdecode(path)):
+    if not _is_file_name(path):
         return f"cannot be opened as a video ({reason})"
     file = Path(os.fsdecode(path))
     if not file.is_file():
-        return "is a directory, not a file" if file.is_dir() else "no such file"
+        return "not a file" if file.exists() else "no such file"
     if isinstance(error, PermissionError):
         return "no permission to read it"
     if not file.stat().st_size:
