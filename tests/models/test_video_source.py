@@ -30,9 +30,19 @@ def test_a_file_cut_short_gives_the_frames_that_are_whole(clip, tmp_path, name):
         with VideoReader(path) as reader:
             # One by one and backwards: what is promised must be there, and unharmed.
             numbers = [whole[reader.get_batch([index])[0].tobytes()] for index in reversed(range(len(reader)))]
+            assert reader.damaged or not name.endswith(("mp4", "mkv", "webm", "avi"))  # which tell their length
         assert numbers == sorted(set(numbers), reverse=True)
         decodable = {frame.tobytes() for frame in sequential_frames(path)}.intersection(whole)
         assert len(decodable) - 1 <= len(numbers) < FRAMES
+
+
+@pytest.mark.parametrize("name", ["h264.mkv", "av1.webm"])
+def test_a_whole_file_of_known_or_unknown_length_is_not_taken_for_a_cut_one(clip, tmp_path, name):
+    live = tmp_path / name
+    ffmpeg("-i", clip(name), "-c", "copy", "-live", "1", live)  # as a recording that could not tell its length
+    for path in (clip(name), live):
+        with VideoReader(path) as reader:
+            assert not reader.damaged and len(reader) == FRAMES
 
 
 def test_a_cut_file_is_warned_of(clip, tmp_path, caplog):

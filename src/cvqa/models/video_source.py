@@ -247,7 +247,7 @@ class VideoSource:
             *columns[:4],
             *columns[4:].astype(bool),
             time_base=float(self._stream.time_base),
-            incomplete=self._failed is not None or len(rows) < promised,
+            incomplete=self._failed is not None or len(rows) < promised or self._is_cut(),
         )
 
     def _check_end(self) -> None:
@@ -279,6 +279,15 @@ class VideoSource:
         self.open(THREADS)
         return pixels
 
+    def _is_cut(self) -> bool:
+        """Whether a Matroska, WebM or AVI file ends before the length that it tells, which FFmpeg takes for its end."""
+        if not self.format.startswith(("matroska", "avi")) or not _is_file_name(self._path):
+            return False
+        file = Path(os.fsdecode(self._path))
+        with file.open("rb") as opened:
+            head = opened.read(1024)
+        return file.stat().st_size < (_avi_length(head) if self.format == "avi" else _matroska_length(head))
+
     def _ends_with_stuffing(self) -> bool:
         """Whether the last packet of the video ends within a packet of MPEG-TS that it does not fill."""
         if self.format != "mpegts" or not _is_file_name(self._path) or self._last_byte is None:
@@ -305,6 +314,28 @@ def _openable(path: str | os.PathLike | BinaryIO) -> str | BinaryIO:
 
 def _is_file_name(path: str | os.PathLike | BinaryIO) -> bool:
     return not hasattr(path, "read") and not _URL.match(os.fsdecode(path))
+
+
+def _avi_length(head: bytes) -> int:
+    """Bytes of an AVI file, or of the first part of a long one, as its first bytes tell; 0 if they do not."""
+    size = int.from_bytes(head[4:8], "little")
+    return 0 if size in (0, 2**32 - 1) else 8 + size
+
+
+def _matroska_length(head: bytes) -> int:
+    """Bytes of a Matroska file, as its first bytes tell; 0 if they do not, as in a live recording."""
+    end = 0
+    for element in (b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"):  # the header, then all the rest (RFC 8794, 9559)
+        start = end + len(element)
+        if head[end:start] != element or not any(head[start : start + 1]):
+            return 0
+        width = 9 - head[start].bit_length()  # leading zero bits tell how many bytes hold the size
+        size, unknown = int.from_bytes(head[start : start + width], "big"), 2 ** (7 * width) - 1
+        size &= unknown
+        if size == unknown:
+            return 0
+        end = start + width + size
+    return end
 
 
 def _why_unreadable(path: str | os.PathLike | BinaryIO, error: Exception) -> str:
