@@ -1,4 +1,4 @@
-"""Shared fixtures. Reference material (golden numbers, source clips) lives beside the checkout or where CVQA_SHARED points."""
+"""Shared fixtures. Reference material (golden numbers, source clips) lies where CVQA_SHARED points."""
 
 import os
 from pathlib import Path

@@ -59,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def run_score(args: argparse.Namespace) -> int:
-    from cvqa.inference import report
+    from .inference import report
 
     outputs = [
         (args.json, report.json_text, report.write_json, ()),
@@ -110,7 +110,7 @@ def run_compare(args: argparse.Namespace) -> int:
 
 
 def run_ladder_build(args: argparse.Namespace) -> int:
-    from cvqa.data.ladder import build_ladder
+    from .data.ladder import build_ladder
 
     options = {"encoders": tuple(args.encoders.split(","))} if args.encoders else {}
     try:
@@ -131,7 +131,7 @@ def run_ladder_build(args: argparse.Namespace) -> int:
 
 
 def run_ladder_label(args: argparse.Namespace) -> int:
-    from cvqa.data.ladder import label_encodes
+    from .data.ladder import label_encodes
 
     status = EXIT_OK
     print(" VMAF  lowest   PSNR  file")
@@ -145,7 +145,7 @@ def run_ladder_label(args: argparse.Namespace) -> int:
 
 
 def run_demo(args: argparse.Namespace) -> int:
-    from cvqa.demo import run_demo
+    from .demo import run_demo
 
     run_demo(args.output, seed=args.seed)
     return EXIT_OK
@@ -174,7 +174,12 @@ def _parser() -> argparse.ArgumentParser:
         "move had other moments of the video been looked at.",
         epilog="Exit code: 0 all scored, 1 some files failed (named on stderr), 2 wrong usage.",
     )
-    score.add_argument("paths", nargs="+", metavar="PATH", help="a video file, or a folder for the video files in it")
+    score.add_argument(
+        "paths",
+        nargs="+",
+        metavar="PATH",
+        help="a video file, or a folder for the video files in it; behind -- if its name begins with -",
+    )
     score.add_argument(
         "--segments", type=_seconds, metavar="SECONDS", help="also score every step of this many seconds"
     )
@@ -263,7 +268,7 @@ def _load_scorer(args: argparse.Namespace):
         model = EMBEDDED_MODEL
     from transformers.utils import logging
 
-    from cvqa.inference import ModelError, VideoScorer
+    from .inference import ModelError, VideoScorer
 
     logging.set_verbosity_error()
     logging.disable_progress_bar()
@@ -296,7 +301,7 @@ def _score_files(scorer, files: Sequence[str], segments: float | None = None) ->
     """The result of each file in order. A failure is named on stderr in one line, and the rest goes on."""
     from tqdm import tqdm
 
-    from cvqa.inference import VideoScore
+    from .inference import VideoScore
 
     for file in files:
         if Path(file).is_dir():  # what `_expand` found nothing in
@@ -346,7 +351,7 @@ def _status(results: Sequence) -> int:
 
 
 def _check_output(path: str, suffixes: Sequence[str]) -> None:
-    from cvqa.inference.report import check_target
+    from .inference.report import check_target
 
     if Path(path).suffix.lower() in VIDEO_SUFFIXES:  # `cvqa score --json a.mp4 b.mp4` must not destroy a.mp4
         raise UsageError(f"{path}: looks like a video; the option needs the name of a file to write")

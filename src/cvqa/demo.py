@@ -25,6 +25,8 @@ from transformers.utils import logging as transformers_logging
 from .data import build_ladder, cache_frames, load_quality_dataset
 from .distillation import DistillationArguments, DistillationTrainer, QualityArguments, QualityTrainer
 from .evaluation import Summary, evaluate_dataset, markdown_table, save_report, text_table
+from .files import replacing, write_text
+from .files import replacing, write_text
 from .inference import VideoScorer
 from .models import InternVideo2Config, InternVideo2ForVideoQualityAssessment, InternVideo2VideoProcessor
 from .video.encoding import encode
@@ -48,7 +50,6 @@ PHOTOGRAPHS = (
     "rocket.jpg",
 )
 LADDER = {"levels": 4, "size": (256, 144), "num_frames": 16}
-FRACTIONS = (0.5, 0.2, 0.3)
 IMAGE_SIZE, NUM_FRAMES = 84, 2
 TEACHER = {"hidden_size": 128, "num_hidden_layers": 3, "num_attention_heads": 4}
 STUDENT = {"hidden_size": 96, "num_hidden_layers": 2, "num_attention_heads": 3}
@@ -61,12 +62,12 @@ BOTH = {
 }
 TRAINING = {
     "num_train_epochs": 80,
-    "learning_rate": 5e-4,
+    "learning_rate": 1e-3,
     "per_device_train_batch_size": 14,
     "eval_strategy": "steps",
     "save_strategy": "steps",
-    "eval_steps": 40,
-    "save_steps": 40,
+    "eval_steps": 160,
+    "save_steps": 160,
 }
 FALLING_QUALITY = (20, 28, 35, 42, 51)  # CRF of x264
 
@@ -122,7 +123,7 @@ def _build_ladder(folder: Path, seed: int) -> Path:
 
 
 def _load(ladder: Path, processor: InternVideo2VideoProcessor, cache: Path, seed: int) -> DatasetDict:
-    data = load_quality_dataset("ladder", ladder, fractions=FRACTIONS, seed=seed)
+    data = load_quality_dataset("ladder", ladder, seed=seed)
     contents = {name: sorted(set(split["content_id"])) for name, split in data.items()}
     _say(
         "2. A split by content: no photograph is on two sides, or the test would only ask what was learnt by heart.\n"
@@ -207,7 +208,7 @@ def _tell_results(output: Path, summaries: dict[str, Summary]) -> None:
     _say("5. Both on photographs that neither has seen, predicted against real VMAF:")
     overall = [replace(s, figures=tuple(f for f in s.figures if f.subset == "all")) for s in summaries.values()]
     _say(text_table(*overall))
-    (output / "table.md").write_text(markdown_table(*summaries.values()), encoding="utf-8")
+    write_text(output / "table.md", markdown_table(*summaries.values()))
     _say(f"   Pictures: {output / 'teacher' / 'test' / 'scatter.png'}, {output / 'student' / 'test' / 'scatter.png'}")
 
 
@@ -241,9 +242,8 @@ def _draw_falling_quality(path: Path, content: str, rows: list[tuple[int, float,
     axes.set_title(f"{content}, not in the training set", loc="left")
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, loc="lower left")
-    partial = path.with_name(f".{path.name}.part")
-    figure.savefig(partial, dpi=150, format="png")
-    partial.replace(path)
+    with replacing(path) as partial:
+        figure.savefig(partial, dpi=150)
 
 
 class _Progress(TrainerCallback):
@@ -262,7 +262,7 @@ class _Progress(TrainerCallback):
     def on_evaluate(self, args, state, control, metrics, **kwargs):
         srcc = metrics["eval_srcc"]
         self.bar.set_postfix_str(f"validation SRCC {srcc:.3f}")
-        if self.bar.disable and state.global_step % 160 == 0:
+        if self.bar.disable:
             _say(f"   step {state.global_step} of {state.max_steps}: validation SRCC {srcc:.3f}")
 
     def on_train_end(self, args, state, control, **kwargs):

@@ -25,11 +25,11 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from cvqa.video.encoding import ENCODERS, ffmpeg_version
-from cvqa.video.photographs import SHARPNESS_THRESHOLD
-from cvqa.video.vmaf import full_reference_scores
-
-from .ladder_log import LadderLog, identity, write_csv, write_json
+from ..files import csv_text, json_text, write_text
+from ..video.encoding import ENCODERS, ffmpeg_version
+from ..video.photographs import SHARPNESS_THRESHOLD
+from ..video.vmaf import full_reference_scores
+from .ladder_log import LadderLog, identity
 from .ladder_sources import Source, find_sources
 from .ladder_work import LadderSettings, make_encode, make_reference
 
@@ -173,7 +173,7 @@ class _Run:
         self.reused = 0
         for leftover in [*out.glob("references/.*.part.*"), *out.glob("encodes/*/.*.part.*")]:
             leftover.unlink(missing_ok=True)
-        write_json(out / "ladder.json", _description(settings))
+        write_text(out / "ladder.json", json_text(_description(settings)))
 
     def work_through(self, sources: list[Source], workers: int) -> None:
         waiting = deque(self._reference_job(source) for source in sources)
@@ -240,7 +240,7 @@ class _Run:
         return jobs
 
     def write_manifest(self) -> None:
-        write_csv(self.out / "manifest.csv", COLUMNS, [*self.log.encodes(), *self.failures])
+        write_text(self.out / "manifest.csv", csv_text(COLUMNS, [*self.log.encodes(), *self.failures]))
 
 
 def _description(settings: LadderSettings) -> dict:

@@ -1,10 +1,8 @@
 """What a ladder's folder holds already: an append-only log of finished work, and the manifest made from it."""
 
-import csv
 import hashlib
 import json
-import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 
@@ -64,19 +62,3 @@ class LadderLog:
 def identity(recipe: dict) -> str:
     """A short name for a recipe."""
     return hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def write_csv(path: Path, columns: Iterable[str], rows: Iterable[dict]) -> None:
-    """Write a table in one step: readers see the old one or the new one."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with temporary.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, list(columns), extrasaction="ignore")
-        writer.writeheader()
-        writer.writerows(rows)
-    temporary.replace(path)
-
-
-def write_json(path: Path, value: dict) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
-    temporary.replace(path)

@@ -9,10 +9,9 @@ from pathlib import Path
 import av
 import numpy as np
 
-from cvqa.video.encoding import ENCODERS, EncodingError, encode, find_encoder, probe, store_reference
-from cvqa.video.photographs import SHARPNESS_THRESHOLD, fit_size, open_photograph, pan_and_zoom, sharpness
-from cvqa.video.vmaf import full_reference_scores
-
+from ..video.encoding import ENCODERS, EncodingError, encode, find_encoder, probe, store_reference
+from ..video.photographs import SHARPNESS_THRESHOLD, fit_size, open_photograph, pan_and_zoom, sharpness
+from ..video.vmaf import full_reference_scores
 from .ladder_sources import Source
 
 

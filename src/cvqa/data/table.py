@@ -288,7 +288,7 @@ def _is_file(path: Path) -> bool:
 
 
 def _probe(video: Path) -> dict:
-    from cvqa.video import VideoError, VideoReader
+    from ..video import VideoError, VideoReader
 
     try:
         with VideoReader(video) as reader:

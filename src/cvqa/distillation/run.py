@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import json
 import logging
+import math
 import os
 import platform
 import sys
@@ -20,6 +21,7 @@ from transformers.utils import logging as transformers_logging
 
 from ..data import cache_frames, get_scale, load_quality_dataset
 from ..evaluation import evaluate_dataset, save_report, text_table
+from ..files import json_text, write_text
 from ..models import InternVideo2Config, InternVideo2ForVideoQualityAssessment, InternVideo2VideoProcessor
 from ..models.configuration_internvideo2 import SIZES
 from .arguments import QualityArguments
@@ -184,7 +186,7 @@ def finish(trainer: QualityTrainer, splits: DatasetDict, data: DataArguments, st
             save_report(folder / "test", summary, [{**row, "file": public_path(row["file"])} for row in rows])
             figures = {figure.metric: figure.value for figure in summary.figures if figure.subset == "all"}
         facts = run_facts(trainer, splits, data, started) | {"test": figures}
-        write_json(folder / "run.json", facts)
+        write_text(folder / "run.json", json_text(facts))
         logger.info("saved the model, run.json and test/ in %s", folder)
     trainer.accelerator.wait_for_everyone()
     trainer.accelerator.end_training()
@@ -192,7 +194,7 @@ def finish(trainer: QualityTrainer, splits: DatasetDict, data: DataArguments, st
 
 def run_facts(trainer: QualityTrainer, splits: DatasetDict, data: DataArguments, started: float) -> dict:
     """What it takes to tell two runs apart and to repeat one; no absolute paths."""
-    args, best = trainer.args, trainer.state.best_model_checkpoint
+    args, best, best_srcc = trainer.args, trainer.state.best_model_checkpoint, trainer.state.best_metric
     packages = ("cvqa", "torch", "transformers", "accelerate", "datasets", "av")
     scale = get_scale(splits["train"])
     is_cuda = args.device.type == "cuda"
@@ -215,7 +217,7 @@ def run_facts(trainer: QualityTrainer, splits: DatasetDict, data: DataArguments,
         "peak_gpu_memory_gib": round(torch.cuda.max_memory_allocated() / 2**30, 1) if is_cuda else None,
         "loss_weights": trainer.loss.weights,
         "best_checkpoint": best and Path(best).name,
-        "best_validation_srcc": trainer.state.best_metric,
+        "best_validation_srcc": best_srcc if best_srcc is not None and math.isfinite(best_srcc) else None,
         "data": {
             "dataset": Path(data.dataset).name,
             "scale": scale.as_config(),
@@ -249,12 +251,6 @@ def public_path(path: str) -> str:
     with contextlib.suppress(ValueError):
         return str(Path(path).relative_to(Path.cwd()))
     return Path(path).name
-
-
-def write_json(path: Path, value: dict) -> None:
-    partial = path.with_name(f".{path.name}.part")
-    partial.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
-    partial.replace(path)
 
 
 @contextlib.contextmanager

@@ -1,13 +1,11 @@
 """An evaluation as files: `results.json`, `table.md`, `predictions.csv`, `scatter.png`."""
 
-import csv
-import io
-import json
 import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from ..files import csv_text, json_text, write_bytes, write_text
 from .summary import Summary
 from .tables import markdown_table
 
@@ -36,20 +34,12 @@ def save_report(folder: str | os.PathLike, summary: Summary, rows: Sequence[dict
             raise ValueError(f"row {number} of the report lacks {', '.join(missing)}")
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    results = json.dumps(summary.to_dict(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    _write(folder / "results.json", results.encode("utf-8", "backslashreplace"))
-    _write(folder / "table.md", markdown_table(summary).encode("utf-8", "backslashreplace"))
-    _write(folder / "predictions.csv", _csv(rows).encode("utf-8", "backslashreplace"))
-    _write(folder / "scatter.png", _scatter(summary, rows))
+    cells = ({name: _cell(row[name]) for name in COLUMNS} for row in rows)
+    write_text(folder / "results.json", json_text(summary.to_dict()))
+    write_text(folder / "table.md", markdown_table(summary))
+    write_text(folder / "predictions.csv", csv_text(COLUMNS, cells))
+    write_bytes(folder / "scatter.png", _scatter(summary, rows))
     return folder
-
-
-def _csv(rows: Sequence[dict]) -> str:
-    text = io.StringIO()
-    table = csv.DictWriter(text, COLUMNS, extrasaction="ignore", lineterminator="\n")
-    table.writeheader()
-    table.writerows({name: _cell(row[name]) for name in COLUMNS} for row in rows)
-    return text.getvalue()
 
 
 def _cell(value):
@@ -66,12 +56,3 @@ def _scatter(summary: Summary, rows: Sequence[dict]) -> bytes:
     return scatter_png(
         predictions, [row["score"] for row in rows], codecs if any(r["codec"] for r in rows) else None, summary
     )
-
-
-def _write(path: Path, content: bytes) -> None:
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        partial.write_bytes(content)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)

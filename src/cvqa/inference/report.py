@@ -1,12 +1,11 @@
 """Scores as files: `write_json`, `write_csv`, `write_plot`. Each appears complete or not at all."""
 
-import csv
 import io
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from .. import files
 from .scores import VideoScore
 
 
@@ -16,31 +15,29 @@ CSV_COLUMNS = ("file", "kind", "start", "end", "score", "low", "high", "model", 
 
 def json_text(scores: Sequence[VideoScore]) -> str:
     """A JSON list with one object per file, see `VideoScore.to_dict`."""
-    return json.dumps([score.to_dict() for score in scores], indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    return files.json_text([score.to_dict() for score in scores])
 
 
 def write_json(scores: Sequence[VideoScore], path: str | os.PathLike) -> None:
-    _write(path, json_text(scores).encode("utf-8", "backslashreplace"))
+    files.write_text(path, json_text(scores))
 
 
 def csv_text(scores: Sequence[VideoScore]) -> str:
     """A table with one row of kind "video" per file, followed by its rows of kind "segment" if it has any."""
-    text = io.StringIO()
-    table = csv.DictWriter(text, CSV_COLUMNS, restval="", lineterminator="\n")
-    table.writeheader()
+    rows = []
     for score in scores:
         item = score.to_dict()
         low, high = item["interval"] or (None, None)
         same = {"file": item["file"], "model": item["model"]}
         span = {} if score.duration is None else {"start": 0.0, "end": round(score.duration, 4)}
         row = {"kind": "video", "score": item["score"], "low": low, "high": high, "error": item["error"]}
-        table.writerow(same | span | row)
-        table.writerows(same | {"kind": "segment"} | segment for segment in item["segments"])
-    return text.getvalue()
+        rows.append(same | span | row)
+        rows.extend(same | {"kind": "segment"} | segment for segment in item["segments"])
+    return files.csv_text(CSV_COLUMNS, rows)
 
 
 def write_csv(scores: Sequence[VideoScore], path: str | os.PathLike) -> None:
-    _write(path, csv_text(scores).encode("utf-8", "backslashreplace"))
+    files.write_text(path, csv_text(scores))
 
 
 def write_plot(scores: Sequence[VideoScore], path: str | os.PathLike) -> None:
@@ -73,7 +70,7 @@ def write_plot(scores: Sequence[VideoScore], path: str | os.PathLike) -> None:
             text.set_text(f"{score.score:5.1f}  {Path(score.file).name}")
     image = io.BytesIO()
     figure.savefig(image, format=Path(path).suffix[1:].lower(), dpi=120)
-    _write(path, image.getvalue())
+    files.write_bytes(path, image.getvalue())
 
 
 def check_target(path: str | os.PathLike, suffixes: Sequence[str] = ()) -> None:
@@ -87,16 +84,3 @@ def check_target(path: str | os.PathLike, suffixes: Sequence[str] = ()) -> None:
         raise ValueError(f"{path}: not allowed to write there")
     if suffixes and target.suffix.lower() not in suffixes:
         raise ValueError(f"{path}: unknown kind of picture; end the name with one of {', '.join(suffixes)}")
-
-
-def _write(path: str | os.PathLike, content: bytes) -> None:
-    if Path(path).exists() and not Path(path).is_file():  # a device or a pipe must not be replaced by a file
-        Path(path).write_bytes(content)
-        return
-    target = Path(path).resolve()  # through a link to the file that it stands for
-    partial = target.with_name(f".{target.name}.{os.getpid()}.part")
-    try:
-        partial.write_bytes(content)
-        partial.replace(target)
-    finally:
-        partial.unlink(missing_ok=True)

@@ -10,9 +10,8 @@ import numpy as np
 import torch
 from scipy.special import stdtrit
 
-import cvqa.models  # noqa: F401  (registers the Auto classes)
-from cvqa.video import VideoError, VideoReader
-
+from .. import models  # noqa: F401  (registers the Auto classes)
+from ..video import VideoError, VideoReader
 from .scores import Segment, VideoScore
 from .views import equal_steps, frames_between, spread_views
 

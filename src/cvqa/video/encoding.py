@@ -14,6 +14,8 @@ from pathlib import Path
 import av
 import numpy as np
 
+from ..files import replacing
+
 
 @dataclass(frozen=True)
 class Encoder:
@@ -248,18 +250,13 @@ def _write(source, target: Path, encoder: str, options: list[str], bit_depth: in
     filters += ["format=yuv420p" if bit_depth == 8 else "format=yuv420p10le"]
 
     target.parent.mkdir(parents=True, exist_ok=True)
-    # Dot and process id: no reader takes it for a finished file, and two processes don't write the same one.
-    temporary = target.with_name(f".{target.stem}.{os.getpid()}.part{target.suffix}")
-    output = ["-map", "0:v:0", "-map_metadata", "-1", "-vf", ",".join(filters), *options]
-    output += ["-fps_mode", "passthrough", "-fflags", "+bitexact", file_argument(temporary)]
-    try:
+    with replacing(target) as partial:
+        output = ["-map", "0:v:0", "-map_metadata", "-1", "-vf", ",".join(filters), *options]
+        output += ["-fps_mode", "passthrough", "-fflags", "+bitexact", file_argument(partial)]
         # Without -xerror a damaged source would give a shorter or patched-up encode and no error.
         result = run_ffmpeg(["-v", "error", "-xerror", *inputs, *output], input=data)
-        if result.returncode or not temporary.exists() or not temporary.stat().st_size:
+        if result.returncode or not partial.exists() or not partial.stat().st_size:
             raise EncodingError(name, encoder, failure_of(result))
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
     return target
 
 
