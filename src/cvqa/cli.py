@@ -1,6 +1,6 @@
 """The command `cvqa`: results on stdout, messages on stderr; exit 0 all well, 1 some files failed, 2 wrong usage.
 
-Nothing heavy is imported before it is needed, so that `cvqa --help` answers at once.
+What a command does not need, it does not import.
 """
 
 import argparse

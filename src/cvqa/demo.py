@@ -26,7 +26,6 @@ from .data import build_ladder, cache_frames, load_quality_dataset
 from .distillation import DistillationArguments, DistillationTrainer, QualityArguments, QualityTrainer
 from .evaluation import Summary, evaluate_dataset, markdown_table, save_report, text_table
 from .files import replacing, write_text
-from .files import replacing, write_text
 from .inference import VideoScorer
 from .models import InternVideo2Config, InternVideo2ForVideoQualityAssessment, InternVideo2VideoProcessor
 from .video.encoding import encode

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from distillation.tiny import PROCESSOR, make_table, tiny_model
 from transformers import AutoModel, AutoVideoProcessor
 
@@ -77,6 +78,17 @@ def test_teacher_then_student_then_resume(run, models, tmp_path, capsys):
     assert "go on with --resume_from_checkpoint last" in capsys.readouterr().err
     run("distill", *distil, "--num_train_epochs", 3, "--resume_from_checkpoint", "last")
     assert json.loads((student / "run.json").read_text())["steps"] == 6
+
+
+def test_figures_that_do_not_exist_are_null_in_the_facts_of_a_run(run, tmp_path):
+    model = tiny_model(0)
+    torch.nn.init.zeros_(model.head.weight)  # one score for all, and so it stays
+    model.save_pretrained(tmp_path / "flat")
+    run("train_teacher", "--model", tmp_path / "flat", "--output_dir", tmp_path / "run", "--num_train_epochs", 1,
+        "--learning_rate", 0)  # fmt: skip
+    text = (tmp_path / "run" / "run.json").read_text()
+    facts = json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+    assert facts["best_validation_srcc"] is None and facts["test"]["srcc"] is None
 
 
 def test_a_random_teacher_says_so(run, models, tmp_path, caplog, monkeypatch):
