@@ -1,0 +1,48 @@
+"""The demo: in small with every step, and, slow, as users run it."""
+
+import json
+
+import pytest
+
+from cvqa import demo
+
+
+def check_what_it_leaves(folder, told):
+    for model in ("teacher", "student"):
+        assert (folder / model / "model.safetensors").is_file()
+        assert json.loads((folder / model / "config.json").read_text())["label_kind"] == "vmaf"
+        assert (folder / model / "test" / "scatter.png").stat().st_size > 10_000
+        assert not list((folder / model).glob("checkpoint*"))
+    assert (folder / "falling_quality.png").stat().st_size > 10_000
+    assert "| teacher |" in (folder / "table.md").read_text() and "| student |" in (folder / "table.md").read_text()
+    assert "SRCC" in told and f"cvqa score --model {folder / 'student'}" in told
+
+
+def scores_at_falling_quality(told):
+    lines = told.split("CRF   student    VMAF\n")[1].splitlines()[: len(demo.FALLING_QUALITY)]
+    return [tuple(map(float, line.split())) for line in lines]
+
+
+def test_every_step_in_small(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(demo, "PHOTOGRAPHS", demo.PHOTOGRAPHS[:5])
+    monkeypatch.setattr(demo, "LADDER", {"encoders": ("x264", "vp9"), "levels": 2, "size": (128, 96), "num_frames": 4})
+    monkeypatch.setattr(demo, "TRAINING", {**demo.TRAINING, "num_train_epochs": 2, "eval_steps": 1, "save_steps": 1})
+    monkeypatch.setattr(demo, "FALLING_QUALITY", (20, 51))
+    summaries = demo.run_demo(tmp_path / "demo")
+    told = capsys.readouterr().out
+    check_what_it_leaves(tmp_path / "demo", told)
+    assert summaries["student"].figure("srcc").n == 4
+    (_, _, best), (_, _, worst) = scores_at_falling_quality(told)
+    assert best > worst + 20  # VMAF of the encodes; the student has not learnt anything here
+
+    demo.run_demo(tmp_path / "demo")
+    assert "20 were there before" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_the_student_sees_quality_fall(tmp_path, capsys):
+    demo.run_demo(tmp_path / "demo")
+    told = capsys.readouterr().out
+    check_what_it_leaves(tmp_path / "demo", told)
+    student = [score for _, score, _ in scores_at_falling_quality(told)]
+    assert student == sorted(student, reverse=True) and student[0] > student[-1] + 5
