@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -235,7 +236,12 @@ def test_control_c_during_a_batch_is_exit_code_130_with_the_results_so_far(clips
     target = tmp_path / "a.json"
     command = [sys.executable, "-m", "cvqa", "score", "--model", model, "--json", str(target)]
     process = subprocess.Popen(
-        command + [str(clips["portrait"])] * 2000, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command + [str(clips["portrait"])] * 2000,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A test run in the background of a shell ignores Ctrl-C, and hands that on.
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     )
     process.stdout.readline()
     time.sleep(0.2)

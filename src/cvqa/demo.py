@@ -61,7 +61,7 @@ BOTH = {
 }
 TRAINING = {
     "num_train_epochs": 80,
-    "learning_rate": 1e-3,
+    "learning_rate": 5e-4,
     "per_device_train_batch_size": 14,
     "eval_strategy": "steps",
     "save_strategy": "steps",

@@ -1,3 +1,6 @@
+import shutil
+from pathlib import Path
+
 import pytest
 import torch
 from datasets import Dataset
@@ -172,3 +175,13 @@ def test_frames_cached_for_another_processor_are_refused(cached):
 def test_an_unreadable_video_is_named(tmp_path):
     with pytest.raises(VideoError, match="absent"):
         QualityCollator(MODES["resize"])([{"video": str(tmp_path / "absent.mp4"), "label": 0.5}])
+
+
+def test_draws_do_not_depend_on_where_the_data_lie(dataset, tmp_path):
+    (tmp_path / Path(dataset["video"][0]).parent.name).mkdir()
+    moved = [shutil.copy(video, tmp_path.joinpath(*Path(video).parts[-2:])) for video in dataset["video"]]
+    collate = QualityCollator(MODES["native crop"], augment=True, seed=1)
+    collate.set_epoch(3)
+    here = collate([{"video": video} for video in dataset["video"]])["pixel_values_videos"]
+    there = collate([{"video": str(video)} for video in moved])["pixel_values_videos"]
+    assert torch.equal(here, there)

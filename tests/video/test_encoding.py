@@ -1,3 +1,4 @@
+from functools import partial
 import signal
 import threading
 
@@ -174,7 +175,10 @@ def test_failure_leaves_the_old_target_and_no_other_file(reference, tmp_path):
 
 
 @pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="needs POSIX signals to interrupt an encode")
-def test_interrupt_leaves_no_file(tmp_path):
+def test_interrupt_leaves_no_file(tmp_path, request):
+    # A test run in the background of a shell ignores Ctrl-C.
+    request.addfinalizer(partial(signal.signal, signal.SIGINT, signal.getsignal(signal.SIGINT)))
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     noise = np.random.default_rng(0).integers(0, 256, (40, 360, 640, 3), np.uint8)
     timer = threading.Timer(0.7, signal.pthread_kill, (threading.main_thread().ident, signal.SIGINT))
     timer.start()

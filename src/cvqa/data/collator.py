@@ -2,6 +2,7 @@
 
 import os
 import zlib
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -20,8 +21,8 @@ class QualityCollator:
     frame, mirroring. Nothing is rescaled beyond what the processor does, and no colour changes.
 
     What is drawn for a row depends on `seed` and
-    - once `set_epoch` was called, on the epoch and the path of the video, and on nothing else: the same for any number
-      of processes and workers, and after resuming;
+    - once `set_epoch` was called, on the epoch and the name of the video in its folder, and on nothing else: the same
+      for any number of processes and workers, after resuming, and wherever the data lie;
     - until then on the rank (`RANK`) and the random state of torch in the process, which the workers of a DataLoader
       get anew each epoch: reproducible after `torch.manual_seed` with the same number of processes and workers.
 
@@ -70,6 +71,7 @@ class QualityCollator:
     def _generator(self, row: dict) -> np.random.Generator:
         epoch = int(self.epoch)
         if epoch >= 0:
-            return np.random.default_rng([self.seed, epoch, zlib.crc32(row["video"].encode())])
+            name = "/".join(Path(row["video"]).parts[-2:])
+            return np.random.default_rng([self.seed, epoch, zlib.crc32(name.encode())])
         state = int(torch.empty((), dtype=torch.int64).random_())
         return np.random.default_rng([self.seed, int(os.environ.get("RANK", 0)), state])
