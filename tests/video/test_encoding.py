@@ -1,6 +1,6 @@
-from functools import partial
 import signal
 import threading
+from functools import partial
 
 import av
 import numpy as np
