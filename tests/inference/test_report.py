@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from cvqa.inference.report import check_target, write_csv, write_json, write_plot
-from cvqa.inference.scores import Segment, VideoScore
+from cvqa.models.video_scores import Segment, VideoScore
 
 
 SEGMENTS = (Segment(0.0, 1.0, 70.123456), Segment(1.0, 2.5, 50.0))

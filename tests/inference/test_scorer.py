@@ -6,7 +6,7 @@ import torch
 from real_clips import bad_files, encode, good_clips, panned, save_tiny_model, tiny_model
 
 from cvqa.inference import ModelError, VideoScore, VideoScorer
-from cvqa.inference.scorer import mean_and_interval
+from cvqa.models.video_scores import mean_and_interval
 from cvqa.video import VideoError, VideoReader
 
 

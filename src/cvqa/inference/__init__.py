@@ -4,12 +4,17 @@ from importlib import import_module
 
 
 # Looked up on first use: the scorer imports torch and transformers, which a report or `cvqa --help` need not.
-_HOMES = {"VideoScorer": "scorer", "ModelError": "scorer", "VideoScore": "scores", "Segment": "scores"}
+_HOMES = {
+    "VideoScorer": "cvqa.inference.scorer",
+    "ModelError": "cvqa.inference.scorer",
+    "VideoScore": "cvqa.models.video_scores",
+    "Segment": "cvqa.models.video_scores",
+}
 
 __all__ = sorted(_HOMES)
 
 
 def __getattr__(name: str):
     if name in _HOMES:
-        return getattr(import_module(f".{_HOMES[name]}", __name__), name)
+        return getattr(import_module(_HOMES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

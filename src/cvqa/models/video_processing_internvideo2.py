@@ -26,6 +26,7 @@ from transformers.video_processing_utils import BaseVideoProcessor
 from transformers.video_utils import VideoMetadata, make_batched_metadata
 
 from .video_reader import VideoError, VideoReader
+from .video_views import FrameSampling, fragment_offsets
 
 
 class InternVideo2VideoProcessorKwargs(VideosKwargs, total=False):
@@ -106,9 +107,12 @@ class InternVideo2VideoProcessor(BaseVideoProcessor):
         frame lies within its stretch when sampling is uniform: 0.5 is the middle. A `generator` draws it.
         """
         phase = phase if generator is None else generator.random()
-        return sample_indices(
-            total_frames, self.num_frames, self.frame_sampling, self.frame_stride, start, end, phase=phase
-        )
+        return self.sampling().indices(total_frames, start, end, phase)
+
+    def sampling(self, **overrides: Any) -> FrameSampling:
+        """How frames are sampled; `overrides` that are not None take precedence over the processor's options."""
+        options = {name: overrides.get(name) for name in FrameSampling._fields}
+        return FrameSampling(*(getattr(self, k) if value is None else value for k, value in options.items()))
 
     def spatial_views(
         self, frames: torch.Tensor, generator: np.random.Generator | None = None, **overrides: Any
@@ -151,12 +155,8 @@ class InternVideo2VideoProcessor(BaseVideoProcessor):
         """Indices of the frames to take of a video of `metadata.total_num_frames`, with the options of a call."""
         if fps is not None:
             raise ValueError("Sampling by `fps` is not supported: set `num_frames`, `frame_sampling`, `frame_stride`.")
-        return sample_indices(
-            metadata.total_num_frames,
-            num_frames or self.num_frames,
-            frame_sampling or self.frame_sampling,
-            frame_stride or self.frame_stride,
-        )
+        options = {"num_frames": num_frames, "frame_sampling": frame_sampling, "frame_stride": frame_stride}
+        return self.sampling(**options).indices(metadata.total_num_frames)
 
     def fetch_videos(self, video_url_or_urls, sample_indices_fn: Callable | None = None):
         """Sampled frames (frames, height, width, 3) and metadata of a file, or a list of each for a list of files."""
@@ -211,28 +211,6 @@ class InternVideo2VideoProcessor(BaseVideoProcessor):
         return BatchFeature({"pixel_values_videos": pixels}, tensor_type=return_tensors)
 
 
-def sample_indices(
-    total_frames: int,
-    num_frames: int,
-    frame_sampling: str,
-    frame_stride: int,
-    start: int = 0,
-    end: int | None = None,
-    phase: float = 0.5,
-) -> np.ndarray:
-    """See `InternVideo2VideoProcessor.frame_indices`."""
-    end = total_frames if end is None else end
-    if not 0 <= start < end <= total_frames:
-        raise ValueError(f"Cannot sample frames {start} to {end} of a video of {total_frames} frames.")
-    steps, length = np.arange(num_frames), end - start
-    if frame_sampling == "uniform":
-        # The sum can round up to a whole number of stretches: the last frame is the last.
-        return start + np.minimum(((steps + phase) * length / num_frames).astype(np.int64), length - 1)
-    window = min(num_frames * frame_stride, length)
-    first = start + int(phase * (length - window + 1))
-    return first + steps * (window - 1) // max(num_frames - 1, 1)
-
-
 def cut_crop(frames: torch.Tensor, size: tuple[int, int], generator: np.random.Generator | None = None) -> torch.Tensor:
     """The central (or, with a generator, a random) `size` = (height, width) of `frames` (..., height, width)."""
     height, width = frames.shape[-2:]
@@ -265,15 +243,6 @@ def cut_fragments(
         for top in tops
     ]
     return torch.cat(rows, dim=-2)
-
-
-def fragment_offsets(length: int, fragment_size: int, count: int, generator: np.random.Generator | None) -> np.ndarray:
-    """Where `count` fragments start along a side of `length` >= `fragment_size` pixels."""
-    places = np.arange(count)
-    if length < count * fragment_size:
-        return places * (length - fragment_size) // max(count - 1, 1)
-    first, last = places * length // count, (places + 1) * length // count - fragment_size
-    return (first + last) // 2 if generator is None else generator.integers(first, last + 1)
 
 
 def check_options(

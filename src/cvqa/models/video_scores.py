@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import numpy as np
+from scipy.special import stdtrit
+
 
 class Segment(NamedTuple):
     """A stretch of a video, in seconds from its first frame, and its quality from 0 to 100 (higher is better)."""
@@ -52,3 +55,17 @@ class VideoScore:
             "model": self.model,
             "error": self.error,
         }
+
+
+def mean_and_interval(values: list[float]) -> tuple[float, tuple[float, float]]:
+    """Mean and its 95% interval by Student's t, within 0 to 100; of a single value the interval is all of 0 to 100."""
+    mean = float(np.mean(values))
+    if len(values) < 2:
+        return mean, (0.0, 100.0)
+    margin = float(stdtrit(len(values) - 1, 0.975) * np.std(values, ddof=1) / np.sqrt(len(values)))
+    return mean, (max(mean - margin, 0.0), min(mean + margin, 100.0))
+
+
+def one_line(error: object) -> str:
+    """The text of an error in one line, or its type where it has none."""
+    return " ".join(str(error).split()) or type(error).__name__

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cvqa.inference.views import equal_steps, frames_between, spread_views
+from cvqa.models.video_views import equal_steps, frames_between, spread_views
 
 
 seconds = st.floats(0.01, 20000, allow_nan=False)

@@ -1,0 +1,134 @@
+"""Scoring one video, step by step, whoever computes the model: which frames it takes, their clips, and the result.
+
+`VideoScorer`, the pipeline and the ONNX scorer share it, and so give the same score.
+"""
+
+import os
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from .video_reader import VideoError
+from .video_scores import Segment, VideoScore, mean_and_interval
+from .video_views import FrameSampling, equal_steps, frames_between, spread_views
+
+
+Window = tuple[int, ...]  # indices of the frames of one clip
+Prepare = Callable[[np.ndarray], Sequence]  # uint8 (n, height, width, 3) to n frames as the model takes them
+
+MAX_VIEWS = 10
+
+# Transfer functions of HDR video. Decoded as if it were SDR, it looks washed out to a model that never saw it.
+HDR_TRANSFERS = {"smpte2084": "PQ", "arib-std-b67": "HLG"}
+
+# Frames of one decoded piece, so that 8K video needs no more memory than 4K.
+DECODED_BYTES = 2**28
+
+
+class VideoPlan:
+    """What to look at in one video, and what that says of it.
+
+    A video is looked at in several views, stretches of at least one second spread over its whole length (see
+    `spread_views`); the mean of their qualities is its score. Nothing is random.
+
+    Args:
+        reader: an open `VideoReader`, or anything with its attributes.
+        sampling: how the model samples the frames of a view.
+        segments: if given, quality is also told for every step of this many seconds. Each is judged by frames of its
+            own only; a rest shorter than half a step joins the last one. The score does not depend on it.
+        max_views: the most views of the video.
+
+    Attributes:
+        windows: the distinct clips to score, each the indices of its frames, in the order of `clips`.
+
+    Raises:
+        VideoError: the video is damaged, cut short or HDR; steps shorter than a frame.
+    """
+
+    def __init__(self, reader, sampling: FrameSampling, segments: float | None = None, max_views: int = MAX_VIEWS):
+        check_video(reader)
+        if segments is not None and not segments * reader.fps >= 1:
+            raise VideoError(
+                reader.path, f"segments of {segments:g} s are shorter than one frame ({1 / reader.fps:.3g} s)"
+            )
+        self._sampling = sampling
+        self._times, self._duration = reader.timestamps - reader.timestamps[0], reader.duration
+        self._views = self._clip_of(spread_views(self._duration, sampling.seconds(reader.fps), max_views))
+        self._steps = self._clip_of(equal_steps(self._duration, segments) if segments else [])
+        self._facts = {name: getattr(reader, name) for name in ("fps", "width", "height", "codec")}
+        windows = {window for _, window in self._views + self._steps}
+        self.windows = sorted(windows, key=lambda window: (max(window), window))
+
+    def _clip_of(self, stretches: list[tuple[float, float]]) -> list[tuple[tuple[float, float], Window]]:
+        found = []
+        for stretch in stretches:
+            first, last = frames_between(self._times, *stretch)
+            indices = self._sampling.indices(len(self._times), start=first, end=last)
+            found.append((stretch, tuple(indices.tolist())))
+        return found
+
+    def clips(self, reader, prepare: Prepare) -> Iterator[tuple[Window, list[Any]]]:
+        """Each window with its prepared frames, in the order in which windows end.
+
+        One pass over the file: a frame is decoded once, and kept, at the size of the model, only while a window still
+        needs it. So memory is bounded however long the video is.
+        """
+        waiting = deque(self.windows)
+        uses = Counter(index for window in self.windows for index in set(window))
+        needed = np.array(sorted(uses))
+        size = max(1, min(self._sampling.num_frames, DECODED_BYTES // (reader.width * reader.height * 3)))
+        frames: dict[int, Any] = {}
+        for chunk in np.split(needed, range(size, len(needed), size)):
+            frames.update(zip(chunk.tolist(), prepare(reader.get_batch(chunk))))
+            while waiting and max(waiting[0]) <= chunk[-1]:
+                window = waiting.popleft()
+                yield window, [frames[index] for index in window]
+                for index in set(window):
+                    uses[index] -= 1
+                    if not uses[index]:
+                        del frames[index]
+
+    def result(self, file: str | os.PathLike, model: str, qualities: Mapping[Window, float]) -> VideoScore:
+        """The score of the video from the quality of every window, 0 to 100.
+
+        Raises VideoError if a quality is not a finite number.
+        """
+        file = os.fspath(file)
+        if not all(np.isfinite(quality) for quality in qualities.values()):
+            raise VideoError(file, "the model gave a score that is not a finite number; check its weights")
+        views, segments = (
+            tuple(Segment(*stretch, float(qualities[window])) for stretch, window in clips)
+            for clips in (self._views, self._steps)
+        )
+        # Of a video with too few frames, several views are the same one: they must not count as agreement.
+        distinct = dict.fromkeys(window for _, window in self._views)
+        score, interval = mean_and_interval([float(qualities[window]) for window in distinct])
+        return VideoScore(
+            file=file,
+            score=score,
+            interval=interval,
+            segments=segments,
+            model=model,
+            views=views,
+            duration=self._duration,
+            **self._facts,
+        )
+
+
+def check_video(reader) -> None:
+    """Raises VideoError for a video whose score would mislead: damaged, cut short, or HDR."""
+    if reader.damaged:
+        raise VideoError(
+            reader.path,
+            f"damaged or cut short, only {len(reader)} frames can be decoded, and their score would hide that; "
+            "encode it again, or save what is sound: ffmpeg -i IN -c copy OUT",
+        )
+    transfer = HDR_TRANSFERS.get(reader.transfer)
+    if transfer:
+        raise VideoError(
+            reader.path,
+            f"HDR video ({transfer}), but the model knows standard dynamic range only; "
+            "tone-map it to BT.709 first and score the result",
+        )
