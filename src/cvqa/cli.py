@@ -21,7 +21,7 @@ VIDEO_SUFFIXES = tuple(
     f".{name}"
     for name in (
         *("mp4", "m4v", "mov", "mkv", "webm", "avi", "ts", "m2ts", "mts", "mpg", "mpeg", "flv", "wmv", "ivf", "y4m"),
-        *("3gp", "ogv", "mxf", "obu", "h264", "264", "h265", "265", "hevc"),
+        *("3gp", "ogv", "mxf", "obu", "yuv", "h264", "264", "h265", "265", "hevc"),
     )
 )
 LABELS = {"mos": "opinion scores (MOS)", "dmos": "opinion scores (DMOS)", "vmaf": "VMAF"}

@@ -124,7 +124,7 @@ def write_files(folder: Path, clip) -> None:
         ("empty.mp4", "the file is empty"),
         ("text.mp4", "not a video file"),
         ("notes.txt", "no video stream"),
-        ("frames.yuv", "raw video does not tell its size; wrap it"),
+        ("frames.yuv", "raw video does not tell its size; put it into the name"),
         ("half.mp4", r"its index \(moov\) is missing"),
         ("nothing.mp4", "holds no frame"),
         ("sound.m4a", "no video stream, only audio"),

@@ -17,6 +17,7 @@ import av
 import numpy as np
 from av.video.reformatter import VideoReformatter
 
+from .raw_video_source import SUFFIX, RawVideoSource
 from .video_source import THREADS, VideoError, VideoSource
 
 
@@ -54,7 +55,8 @@ class VideoReader:
     A reader belongs to the process that opened it and to one thread at a time.
 
     Args:
-        path: a file name, an http(s) URL, or a seekable binary file, which is not closed.
+        path: a file name, an http(s) URL, or a seekable binary file, which is not closed. The name of raw planar 4:2:0
+            video ends in .yuv and tells its size: NAME_1920x1080_60fps.yuv, see `raw_video_source`.
         verify: decode everything once at opening; for damaged files, and as slow as that.
 
     Attributes:
@@ -80,7 +82,8 @@ class VideoReader:
         self._cursor, self._at, self._held = None, -1, None
         self._converter = VideoReformatter()
         try:
-            self._source = VideoSource(path, self.path)
+            is_raw = not hasattr(path, "read") and self.path.lower().endswith(SUFFIX)
+            self._source = (RawVideoSource if is_raw else VideoSource)(path, self.path)
             self._index(verify)
         except BaseException:
             self.close()

@@ -355,6 +355,8 @@ def _why_unreadable(path: str | os.PathLike | BinaryIO, error: Exception) -> str
         start = opened.read(12)
     if start[4:8] == b"ftyp":
         return "its index (moov) is missing: the file was cut short, or its recording was never finished"
-    if file.suffix.lower() in {".yuv", ".rgb", ".raw"}:
-        return "raw video does not tell its size; wrap it: ffmpeg -pix_fmt yuv420p -s WxH -r FPS -i FILE.yuv FILE.y4m"
+    if file.suffix.lower() in {".rgb", ".raw"}:
+        return (
+            "raw video does not tell its size; wrap it: ffmpeg -f rawvideo -pix_fmt FORMAT -s WxH -r FPS -i IN OUT.mkv"
+        )
     return f"not a video file, or damaged beyond reading ({reason})"
