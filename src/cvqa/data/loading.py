@@ -8,6 +8,7 @@ from pathlib import Path
 from datasets import Dataset, DatasetDict
 
 from .ladder_dataset import load_ladder
+from .published import load_bvi_hd, load_waterloo_ivc_4k
 from .rows import TABLE_SUFFIXES
 from .schema import get_scale
 from .splits import SPLITS, check_disjoint, split_by_content
@@ -19,7 +20,12 @@ logger = logging.getLogger(__name__)
 # Name -> loader(data_dir, **options), which returns all rows as one data set in the schema, with its scale. A `split`
 # column (train, validation, test) is a published or given split and is honoured; a `family` column says which contents
 # stay together.
-LOADERS: dict[str, Callable[..., Dataset]] = {"csv": load_table, "ladder": load_ladder}
+LOADERS: dict[str, Callable[..., Dataset]] = {
+    "csv": load_table,
+    "ladder": load_ladder,
+    "bvi-hd": load_bvi_hd,
+    "waterloo-ivc-4k": load_waterloo_ivc_4k,
+}
 
 
 def load_quality_dataset(
@@ -34,12 +40,12 @@ def load_quality_dataset(
     """Load scored videos in the schema of `cvqa.data.schema.FEATURES`, split by content.
 
     Args:
-        name: "csv" (any table of paths and scores), "ladder", or the path of a table.
-        data_dir: where it is: the table for "csv", the ladder's folder for "ladder".
+        name: "csv" (any table of paths and scores), "ladder", "bvi-hd", "waterloo-ivc-4k", or the path of a table.
+        data_dir: where it is: the table for "csv", else the folder.
         split: "train", "validation" or "test" for one split, "all" for all rows unsplit, None for the DatasetDict.
         fractions, seed: shares of the contents per split, and which of all such splits. A split given by the source
             wins; if it has no validation part, one is taken from its training contents.
-        **options: of the loader, see `load_table` and `load_ladder`.
+        **options: of the loader, see `load_table`, `load_ladder`, `load_bvi_hd`, `load_waterloo_ivc_4k`.
 
     Raises:
         FileNotFoundError, ValueError: naming the file, the reason and the way out; among others for a content or a file

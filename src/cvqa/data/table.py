@@ -4,6 +4,7 @@ import logging
 import math
 import os
 import re
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -86,14 +87,15 @@ def load_table(
     names, rows = read_rows(path, column_names, delimiter)
     chosen, guessed = _choose_columns(path, names, columns, content_pattern)
     reader = _RowReader(chosen, content_pattern, Path(video_dir or path.parent), check_files, probe)
-    records, problems, wanted_splits = [], [], set()
+    records, problems, wanted_splits, missing = [], [], set(), Counter()
     for row in tqdm(rows, desc=f"Reading {path.name}", disable=None if probe else True):
         try:
             wanted_splits.add(reader.split(row))
             records.append(reader.record(row))
         except ValueError as error:
             problems.append(f"{row.place}: {error}")
-    _report(path, len(rows), records, problems, wanted_splits - {""})
+            missing.update([error.content] if isinstance(error, _MissingVideo) else [])
+    _report(path, len(rows), records, problems, wanted_splits - {""}, missing)
 
     score_name = chosen["score"] if isinstance(chosen["score"], str) else ""
     scale, scale_guessed = _scale(path, score_name, records, score_min, score_max, higher_is_better, label_kind)
@@ -111,6 +113,12 @@ def load_table(
             " (guessed)" if scale_guessed else "",
         )
     return dataset
+
+
+class _MissingVideo(ValueError):
+    def __init__(self, video: Path, content: str):
+        super().__init__(f"there is no video {video}")
+        self.content = content
 
 
 class _Record(NamedTuple):
@@ -208,10 +216,10 @@ class _RowReader:
         if "std" in self.chosen:
             fields["std"] = _number(self._value(row, "std"))
         if self.check_files and not _is_file(video):
-            raise ValueError(f"there is no video {video}")
+            raise _MissingVideo(video, fields["content_id"])
         self._check_new(row, video, score)
         if self.probe:
-            fields.update(_probe(video))
+            fields.update(_probe(video, fields["codec"]))
         return _Record(row, fields)
 
     def _value(self, row: Row, field: str):
@@ -287,18 +295,20 @@ def _is_file(path: Path) -> bool:
         return False
 
 
-def _probe(video: Path) -> dict:
+def _probe(video: Path, told: str) -> dict:
     from ..video import VideoError, VideoReader
 
     try:
         with VideoReader(video) as reader:
-            return {"codec": codec_name(reader.codec), "width": reader.width, "height": reader.height}
+            # Published encodes are also handed out decoded: only the table knows their codec.
+            codec = told if told and reader.codec == "rawvideo" else codec_name(reader.codec)
+            return {"codec": codec, "width": reader.width, "height": reader.height}
     except VideoError as error:
         raise ValueError(str(error)) from error
 
 
-def _report(path: Path, total: int, records: list[_Record], problems: list[str], wanted_splits: set[str]) -> None:
-    """Log the dropped rows; raise if nothing is left, or nothing of a split that the table names."""
+def _report(path: Path, total: int, records, problems: list[str], wanted_splits: set[str], missing: Counter) -> None:
+    """Log the dropped rows, and of which contents videos are missing; raise if nothing is left of all or of a split."""
     shown = "; ".join(problems[:5]) + ("; ..." if len(problems) > 5 else "")
     if not records:
         raise ValueError(f"{path}: none of its {total} rows can be used: {shown}")
@@ -307,6 +317,10 @@ def _report(path: Path, total: int, records: list[_Record], problems: list[str],
         raise ValueError(f"{path}: no usable row is left in split {', '.join(sorted(lost))}: {shown}")
     if problems:
         logger.warning("%s: %d of %d rows dropped: %s", path, len(problems), total, shown)
+    if missing:
+        kept = Counter(record.fields["content_id"] for record in records)
+        listed = ", ".join(f"{name} {count} of {count + kept[name]}" for name, count in sorted(missing.items()))
+        logger.warning("%s: missing videos by content: %s", path, listed)
 
 
 def _scale(path, score_name, records, score_min, score_max, higher_is_better, label_kind) -> tuple[QualityScale, bool]:
