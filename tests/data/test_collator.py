@@ -57,6 +57,15 @@ def test_rows_without_label(dataset):
 
 
 @pytest.mark.parametrize("mode", ["resize", "native crop"])
+@pytest.mark.parametrize("mode", MODES)
+def test_bytes_normalised_later_are_the_same_pixels(cached, mode):
+    rows, processor = list(cached[mode]), MODES[mode]
+    batch = QualityCollator(processor, as_uint8=True)(rows)
+    assert batch["pixel_values_videos"].dtype == torch.uint8
+    expected = QualityCollator(processor)(rows)["pixel_values_videos"]
+    assert processor.pixel_values(batch["pixel_values_videos"]).equal(expected)
+
+
 def test_augmentation_moves_and_mirrors_and_changes_nothing_else(cached, mode):
     """Every view is found again in the cached frames: somewhere in one of the windows, mirrored or not."""
     processor, row = MODES[mode], cached[mode][0]

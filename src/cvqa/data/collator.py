@@ -1,6 +1,7 @@
 """From rows of a data set to the input of a model."""
 
 import os
+import warnings
 import zlib
 from pathlib import Path
 
@@ -20,6 +21,9 @@ class QualityCollator:
     quality as it is: another window in time (of cached frames, one of those that were cached), another place in the
     frame, mirroring. Nothing is rescaled beyond what the processor does, and no colour changes.
 
+    With `as_uint8` the pixels stay as decoded, a quarter of the bytes, for `processor.pixel_values` on the device of
+    the model: what a worker does then is little more than copying.
+
     What is drawn for a row depends on `seed` and
     - once `set_epoch` was called, on the epoch and the name of the video in its folder, and on nothing else: the same
       for any number of processes and workers, after resuming, and wherever the data lie;
@@ -29,10 +33,13 @@ class QualityCollator:
     Raises `VideoError` for a video that cannot be read, ValueError for frames cached with other settings.
     """
 
-    def __init__(self, processor: InternVideo2VideoProcessor, augment: bool = False, seed: int = 0):
+    def __init__(
+        self, processor: InternVideo2VideoProcessor, augment: bool = False, seed: int = 0, as_uint8: bool = False
+    ):
         self.processor = processor
         self.augment = augment
         self.seed = seed
+        self.as_uint8 = as_uint8
         self.epoch = torch.tensor(-1).share_memory_()  # shared: persistent workers hold a copy of this object
 
     def set_epoch(self, epoch: int) -> None:
@@ -40,7 +47,7 @@ class QualityCollator:
 
     def __call__(self, rows: list[dict]) -> dict[str, torch.Tensor]:
         views = torch.stack([self._view(row) for row in rows])
-        batch = {"pixel_values_videos": self.processor.pixel_values(views)}
+        batch = {"pixel_values_videos": views if self.as_uint8 else self.processor.pixel_values(views)}
         if "label" in rows[0]:
             batch["labels"] = torch.tensor([row["label"] for row in rows], dtype=torch.float32)
         return batch
@@ -48,7 +55,11 @@ class QualityCollator:
     def _view(self, row: dict) -> torch.Tensor:
         generator = self._generator(row) if self.augment else None
         frames = self._cached_frames(row, generator) if row.get("frames") else self._decoded_frames(row, generator)
-        view = self.processor.spatial_views(torch.from_numpy(frames).permute(0, 3, 1, 2), generator)
+        with warnings.catch_warnings():
+            # Cached frames are a read-only map of the disk, which torch warns of; they are only ever read.
+            warnings.filterwarnings("ignore", "The given NumPy array is not writable")
+            frames = torch.from_numpy(frames)
+        view = self.processor.spatial_views(frames.permute(0, 3, 1, 2), generator)
         if generator is not None and generator.random() < 0.5:
             view = view.flip(-1)
         return view
@@ -62,7 +73,7 @@ class QualityCollator:
             )
         frames, num_frames = frames_of(row), self.processor.num_frames
         first = 0 if generator is None else num_frames * generator.integers(len(frames) // num_frames)
-        return frames[first : first + num_frames].copy()  # torch wants memory that may be written
+        return frames[first : first + num_frames]
 
     def _decoded_frames(self, row: dict, generator: np.random.Generator | None) -> np.ndarray:
         with open_video(row["video"]) as reader:

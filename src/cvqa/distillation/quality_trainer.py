@@ -69,8 +69,8 @@ class QualityTrainer(Trainer):
         **kwargs,
     ):
         if data_collator is None:
-            data_collator = QualityCollator(processing_class, augment=args.augment, seed=args.seed)
-            eval_data_collator = eval_data_collator or QualityCollator(processing_class)
+            data_collator = QualityCollator(processing_class, augment=args.augment, seed=args.seed, as_uint8=True)
+            eval_data_collator = eval_data_collator or QualityCollator(processing_class, as_uint8=True)
         self.eval_data_collator = eval_data_collator or data_collator
         self.scale = scale
         self.loss = WeightedLoss(args.loss_weights, self.loss_parts, self.loss_options(args))
@@ -125,6 +125,13 @@ class QualityTrainer(Trainer):
         for batch, size in zip(batches, sizes):
             batch["batch_weight"] = size * len(sizes) / sum(sizes)
         return batches, num_items
+
+    def _prepare_inputs(self, inputs: dict) -> dict:
+        inputs = super()._prepare_inputs(inputs)
+        clips = inputs["pixel_values_videos"]
+        if clips.dtype == torch.uint8:  # scaled and normalised here, where it is fast
+            inputs["pixel_values_videos"] = self.processing_class.pixel_values(clips)
+        return inputs
 
     def outputs(self, model: nn.Module, inputs: dict) -> dict[str, torch.Tensor]:
         """The tensors that the losses and the evaluation read, by name."""
