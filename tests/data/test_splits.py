@@ -6,7 +6,7 @@ from datasets import Dataset, DatasetDict
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cvqa.data.splits import SPLITS, check_disjoint, folds, split_by_content
+from cvqa.data.splits import SPLITS, check_copies, check_disjoint, folds, leave_out, split_by_content
 
 
 def contents_of(split, content_ids):
@@ -168,3 +168,51 @@ def test_shared_family_is_seen():
         check_disjoint(splits)
     blank = DatasetDict(train=dataset(["/a"], ["a"], family=[""]), test=dataset(["/b"], ["b"], family=[""]))
     check_disjoint(blank)
+
+
+def three_codecs() -> DatasetDict:
+    codecs = ["h264", "hevc", "av1"]
+    return DatasetDict(
+        {
+            name: Dataset.from_dict(
+                {"video": [f"{name}_{c}.mp4" for c in codecs], "codec": codecs, "height": [360, 720, 720]}
+            )
+            for name in SPLITS
+        }
+    )
+
+
+def test_what_is_left_out_is_only_tested():
+    splits = leave_out(three_codecs(), codec="av1")
+    assert {name: split["codec"][:] for name, split in splits.items()} == {
+        "train": ["h264", "hevc"],
+        "validation": ["h264", "hevc"],
+        "test": ["av1"],
+    }
+    both = leave_out(three_codecs(), codec="av1", height=720)
+    assert both["test"]["video"][:] == ["test_av1.mp4"] and len(both["train"]) == 2
+
+
+def test_what_cannot_be_left_out_is_told_with_what_can():
+    with pytest.raises(ValueError, match="cannot leave out codec 'vp9': there is 'av1', 'h264', 'hevc'"):
+        leave_out(three_codecs(), codec="vp9")
+    with pytest.raises(ValueError, match="no such column"):
+        leave_out(three_codecs(), encoder="vp9")
+    with pytest.raises(ValueError, match="the train split is empty"):
+        leave_out(three_codecs().filter(lambda row: row["codec"] == "av1"), codec="av1")
+
+
+def test_a_copy_under_another_name_is_found(tmp_path):
+    data = bytes(range(256)) * 2000
+    for name, content in {
+        "a.mp4": data,
+        "b.mp4": data[:-1] + b"x",
+        "c.mp4": data[:300_000] + b"y" + data[300_001:],
+    }.items():
+        (tmp_path / name).write_bytes(content)
+    train = Dataset.from_dict({"video": [str(tmp_path / "a.mp4"), str(tmp_path / "gone.mp4")]})
+    test = Dataset.from_dict({"video": [str(tmp_path / "b.mp4"), str(tmp_path / "c.mp4")]})
+    check_copies({"train": train, "test": test})
+    (tmp_path / "b.mp4").write_bytes(data)
+    with pytest.raises(ValueError, match=r"1 file\(s\) are copies .*b.mp4 \(test\) is .*a.mp4 \(train\)"):
+        check_copies({"train": train, "test": test})

@@ -1,12 +1,16 @@
 """Splits by content: what a model has seen, encoded in whatever way, never tests it."""
 
+import contextlib
+import filecmp
 import hashlib
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from operator import eq
 from pathlib import Path
 
 import numpy as np
+from datasets import DatasetDict
 
 
 SPLITS = ("train", "validation", "test")
@@ -54,6 +58,31 @@ def folds(
     for i in range(k):
         test, validation, *train = parts[i:] + parts[:i]
         yield {"train": np.sort(np.concatenate(train)), "validation": validation, "test": test}
+
+
+def leave_out(splits: DatasetDict, **values) -> DatasetDict:
+    """Splits that test what training has not seen: `leave_out(splits, codec="av1")`, `height=1080`, `encoder="vp9"`.
+
+    Training and validation lose the rows with these values, the test keeps no others; the contents stay apart.
+
+    Raises ValueError if a split would be empty, or a column is unknown; it names the values that there are.
+    """
+    for column, value in values.items():
+        present = {found for split in splits.values() for found in split[column]} if column in _columns(splits) else ()
+        if value not in present:
+            listed = ", ".join(map(repr, sorted(present))) if present else f"no such column; {_columns(splits)}"
+            raise ValueError(f"cannot leave out {column} {value!r}: there is {listed}")
+    kept = {}
+    for name, split in splits.items():
+        matches = [all(map(eq, row, values.values())) for row in zip(*(split[column] for column in values))]
+        kept[name] = split.select([row for row, match in enumerate(matches) if match == (name == "test")])
+        if not len(kept[name]):
+            raise ValueError(f"without {values}, the {name} split is empty")
+    return DatasetDict(kept)
+
+
+def _columns(splits: DatasetDict) -> list[str]:
+    return next(iter(splits.values())).column_names
 
 
 def check_disjoint(splits: Mapping) -> None:
@@ -143,3 +172,33 @@ def _order(units, seed, scores, block) -> list[tuple[str, str]]:
     ranked = sorted(units, key=lambda unit: (mean[unit], unit))
     blocks = [ranked[start : start + block] for start in range(0, len(ranked), block)]
     return [unit for neighbours in blocks for unit in sorted(neighbours, key=random)]
+
+
+def check_copies(splits: Mapping) -> None:
+    """Raise ValueError, naming them, if a video has the same bytes as one in another split, under whatever name.
+
+    Files that are not there are skipped. Of the others a few samples are compared first, so that hardly any is read.
+    """
+    alike: dict[tuple[int, str], tuple[str, str]] = {}
+    copies = []
+    for name, dataset in splits.items():
+        for video in dict.fromkeys(dataset["video"][:]):
+            with contextlib.suppress(OSError):
+                owner, first = alike.setdefault(_samples(video), (name, video))
+                if owner != name and filecmp.cmp(first, video, shallow=False):
+                    copies.append(f"{video} ({name}) is {first} ({owner})")
+    if copies:
+        raise ValueError(
+            f"{len(copies)} file(s) are copies of one on another side of the split: {'; '.join(copies[:5])}. "
+            "Give them the same content, or remove them."
+        )
+
+
+def _samples(video: str, length: int = 2**16) -> tuple[int, str]:
+    """Size and hash of beginning, middle and end of a file."""
+    size, digest = Path(video).stat().st_size, hashlib.sha256()
+    with Path(video).open("rb") as opened:
+        for place in (0, size // 2, max(size - length, 0)):
+            opened.seek(place)
+            digest.update(opened.read(length))
+    return size, digest.hexdigest()

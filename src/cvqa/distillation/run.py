@@ -19,7 +19,7 @@ from datasets import DatasetDict, disable_progress_bars
 from transformers import AutoModel, AutoVideoProcessor, PreTrainedModel, set_seed
 from transformers.utils import logging as transformers_logging
 
-from ..data import cache_frames, get_scale, load_quality_dataset
+from ..data import cache_frames, check_copies, get_scale, load_quality_dataset
 from ..evaluation import evaluate_dataset, save_report, text_table
 from ..files import json_text, write_text
 from ..models import InternVideo2Config, InternVideo2ForVideoQualityAssessment, InternVideo2VideoProcessor
@@ -140,6 +140,7 @@ def load_data(data: DataArguments, args: QualityArguments, processor: InternVide
         missing = [name for name in ("train", "validation") if name not in splits]
         if missing:
             raise ValueError(f"the data set has no {' and no '.join(missing)} rows; training needs both")
+        check_copies(splits)
         if data.cache_frames:
             splits = DatasetDict(
                 {
