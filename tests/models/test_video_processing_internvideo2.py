@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from photo_clips import pan, write_clip
 from PIL import Image
+from real_clips import encode, panned
 from transformers import AutoVideoProcessor
 
 import cvqa
@@ -369,3 +370,10 @@ print(list(pixels.shape), pixels.double().sum().item())
         assert result.returncode == 0, result.stderr
         expected = pixels_of(cvqa.InternVideo2VideoProcessor(num_frames=4), clip[0])
         assert result.stdout.split("\n")[-2] == f"{list(expected.shape)} {expected.double().sum().item()}"
+
+
+@pytest.mark.parametrize("number, name", [("16", "PQ"), ("18", "HLG")])
+def test_hdr_is_refused_before_it_could_look_washed_out(tmp_path, number, name):
+    clip = encode(tmp_path / "hdr.mp4", panned(6), "libx265", "yuv420p10le", color_trc=number)
+    with pytest.raises(VideoError, match=rf"hdr.mp4: HDR video \({name}\).* tone-map it"):
+        InternVideo2VideoProcessor()(str(clip))

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .video_reader import VideoError
+from .video_reader import VideoError, refuse_hdr
 from .video_scores import Segment, VideoScore, mean_and_interval
 from .video_views import FrameSampling, equal_steps, frames_between, spread_views
 
@@ -19,9 +19,6 @@ Window = tuple[int, ...]  # indices of the frames of one clip
 Prepare = Callable[[np.ndarray], Sequence]  # uint8 (n, height, width, 3) to n frames as the model takes them
 
 MAX_VIEWS = 10
-
-# Transfer functions of HDR video. Decoded as if it were SDR, it looks washed out to a model that never saw it.
-HDR_TRANSFERS = {"smpte2084": "PQ", "arib-std-b67": "HLG"}
 
 # Frames of one decoded piece, so that 8K video needs no more memory than 4K.
 DECODED_BYTES = 2**28
@@ -125,10 +122,4 @@ def check_video(reader) -> None:
             f"damaged or cut short, only {len(reader)} frames can be decoded, and their score would hide that; "
             "encode it again, or save what is sound: ffmpeg -i IN -c copy OUT",
         )
-    transfer = HDR_TRANSFERS.get(reader.transfer)
-    if transfer:
-        raise VideoError(
-            reader.path,
-            f"HDR video ({transfer}), but the model knows standard dynamic range only; "
-            "tone-map it to BT.709 first and score the result",
-        )
+    refuse_hdr(reader)

@@ -25,7 +25,7 @@ from transformers.utils import TensorType
 from transformers.video_processing_utils import BaseVideoProcessor
 from transformers.video_utils import VideoMetadata, make_batched_metadata
 
-from .video_reader import VideoError, VideoReader
+from .video_reader import VideoError, VideoReader, refuse_hdr
 from .video_views import FrameSampling, fragment_offsets
 
 
@@ -303,15 +303,21 @@ def to_channels_first(video: torch.Tensor, input_data_format: str | ChannelDimen
 
 def open_video(video: str | os.PathLike | bytes) -> VideoReader:
     """
-    Reader of a file, an http(s) URL or the bytes of a file.
+    Reader of a file, an http(s) URL or the bytes of a file. All that is prepared for a model is opened here.
 
-    All that is prepared for a model is opened here: the place for a policy on what it may be (`reader.transfer`).
+    Raises VideoError for what cannot be read, and for HDR video (PQ, HLG).
     """
     if isinstance(video, bytes):
         name = f"<{len(video)} bytes>"
         video = io.BytesIO(video)
         video.name = name
-    return VideoReader(video)
+    reader = VideoReader(video)
+    try:
+        refuse_hdr(reader)
+    except VideoError:
+        reader.close()
+        raise
+    return reader
 
 
 __all__ = ["InternVideo2VideoProcessor", "VideoError"]

@@ -35,6 +35,9 @@ _TRANSFERS = {1: "bt709", 4: "bt470m", 5: "bt470bg", 6: "smpte170m", 7: "smpte24
 _TRANSFERS |= {10: "log316", 11: "iec61966-2-4", 12: "bt1361e", 13: "iec61966-2-1", 14: "bt2020-10", 15: "bt2020-12"}
 _TRANSFERS |= {16: "smpte2084", 17: "smpte428", 18: "arib-std-b67"}
 
+# Those of HDR video. Taken for SDR it looks washed out, which says nothing about its quality.
+HDR_TRANSFERS = {"smpte2084": "PQ", "arib-std-b67": "HLG"}
+
 # What readers inherited by a forked process held: freeing it there would wait for threads that only the parent has.
 _INHERITED: list[object] = []
 
@@ -303,6 +306,17 @@ class VideoReader:
                 break
         self._cursor = None
         return None
+
+
+def refuse_hdr(reader) -> None:
+    """Raises VideoError if the video is tagged as PQ or HLG: nothing here was made for it, nor trained on it."""
+    transfer = HDR_TRANSFERS.get(reader.transfer)
+    if transfer:
+        raise VideoError(
+            reader.path,
+            f"HDR video ({transfer}), but the model knows standard dynamic range only; "
+            "tone-map it to BT.709 first and score the result",
+        )
 
 
 def _orientation(frame: av.VideoFrame) -> tuple[bool, tuple[slice, slice]]:
