@@ -48,7 +48,7 @@ def main() -> None:
     train(trainer)
     if names.save_teacher:
         trainer.save_teacher(Path(args.output_dir) / "teacher")
-    finish(trainer, splits, data, started)
+    finish(trainer, splits, data, started, names.student, names.teacher)
 
 
 if __name__ == "__main__":

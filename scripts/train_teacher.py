@@ -48,7 +48,7 @@ def main() -> None:
         splits = load_data(data, args, processor)
         trainer = QualityTrainer(model, args, splits["train"], splits["validation"], processor)
     train(trainer)
-    finish(trainer, splits, data, started)
+    finish(trainer, splits, data, started, names.model)
 
 
 if __name__ == "__main__":

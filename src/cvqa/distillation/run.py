@@ -21,7 +21,9 @@ from transformers.utils import logging as transformers_logging
 
 from ..data import cache_frames, check_copies, get_scale, load_quality_dataset
 from ..evaluation import evaluate_dataset, save_report, text_table
+from ..evaluation.cost import count_macs, machine, measure_latency
 from ..files import json_text, write_text
+from ..hub.model_card import model_card
 from ..models import InternVideo2Config, InternVideo2ForVideoQualityAssessment, InternVideo2VideoProcessor
 from ..models.configuration_internvideo2 import SIZES
 from .arguments import QualityArguments
@@ -166,8 +168,19 @@ def train(trainer: QualityTrainer) -> None:
         sys.exit(130)
 
 
-def finish(trainer: QualityTrainer, splits: DatasetDict, data: DataArguments, started: float) -> None:
-    """Save the model, evaluate it on the test split with a report in `test/`, and write the facts to `run.json`."""
+def finish(
+    trainer: QualityTrainer,
+    splits: DatasetDict,
+    data: DataArguments,
+    started: float,
+    model_name: str,
+    teacher_name: str | None = None,
+) -> None:
+    """Save the model, evaluate it on the test split with a report in `test/`, and write `run.json` and the card.
+
+    Args:
+        model_name, teacher_name: what the weights of the model and its teacher started from.
+    """
     folder = Path(trainer.args.output_dir)
     trainer.save_model(str(folder))
     if trainer.is_world_process_zero():
@@ -186,8 +199,14 @@ def finish(trainer: QualityTrainer, splits: DatasetDict, data: DataArguments, st
             print(text_table(summary))
             save_report(folder / "test", summary, [{**row, "file": public_path(row["file"])} for row in rows])
             figures = {figure.metric: figure.value for figure in summary.figures if figure.subset == "all"}
-        facts = run_facts(trainer, splits, data, started) | {"test": figures}
+        facts = run_facts(trainer, splits, data, started) | {
+            "model": model_facts(trainer.models()[0], model_name),
+            "teacher": teacher_name and model_facts(trainer.teacher, teacher_name) | {"mode": trainer.args.teacher_mode},
+            "cost": cost_facts(trainer.models()[0], trainer.processing_class),
+            "test": figures,
+        }
         write_text(folder / "run.json", json_text(facts))
+        write_text(folder / "README.md", model_card(folder, trainer.args.hub_model_id))
         logger.info("saved the model, run.json and test/ in %s", folder)
     trainer.accelerator.wait_for_everyone()
     trainer.accelerator.end_training()
@@ -225,8 +244,35 @@ def run_facts(trainer: QualityTrainer, splits: DatasetDict, data: DataArguments,
             "videos": {name: len(split) for name, split in splits.items()},
             "contents": {name: len(set(split["content_id"])) for name, split in splits.items()},
             "fingerprint": fingerprint(splits),
+            "codecs": sorted(set(filter(None, splits["train"]["codec"]))),
+            "resolutions": resolutions(splits["train"]),
         },
     }
+
+
+def model_facts(model: PreTrainedModel, name: str) -> dict:
+    """Where its weights came from, and how many there are."""
+    start = f"random weights, size {name}" if name in SIZES else public_path(name)
+    return {"start": start, "class": type(model).__name__, "parameters": model.num_parameters()}
+
+
+def cost_facts(model: PreTrainedModel, processor) -> dict:
+    """What one clip costs, measured here and now."""
+    size = (processor.num_frames, processor.crop_size.height)
+    device = next(model.parameters()).device
+    return {
+        "parameters": model.num_parameters(),
+        "macs": count_macs(model, *size),
+        "clip": f"{size[0]} frames of {processor.crop_size.width}x{size[1]}",
+        "latency_ms": round(measure_latency(model, *size), 2),
+        "machine": machine(device),
+    }
+
+
+def resolutions(split) -> list[str]:
+    """The sizes of the videos, as "1920x1080"; unknown ones are left out."""
+    sizes = sorted({(width, height) for width, height in zip(split["width"], split["height"]) if width and height})
+    return [f"{width}x{height}" for width, height in sizes]
 
 
 def fingerprint(splits: DatasetDict) -> str:

@@ -1,0 +1,162 @@
+"""The card of a model, made from what its folder says of itself: nothing is claimed that was not written by a run."""
+
+import json
+from pathlib import Path
+
+import yaml
+from huggingface_hub import EvalResult, ModelCardData
+
+from ..evaluation.metrics import FIGURES
+from ..evaluation.summary import WITHIN_CONTENT, Figure, Summary
+from ..evaluation.tables import markdown_table
+from .cards import render
+
+
+METRIC_NAMES = {
+    "srcc": "SRCC",
+    "plcc": "PLCC",
+    "krcc": "KRCC",
+    "rmse": "RMSE",
+    "within_content_srcc": "SRCC within content",
+}
+LABELS = {
+    "vmaf": "VMAF, a full-reference metric: the model tells what VMAF would say if it had the source. "
+    "It is not an opinion score",
+    "mos": "mean opinion scores (MOS) of viewers",
+    "dmos": "differential mean opinion scores (DMOS) of viewers",
+}
+LICENCE = "apache-2.0"
+EXAMPLE = "example.mp4"
+TASK = ("video-classification", "Video quality assessment")
+
+
+def model_card(folder: str | Path, repo_id: str | None = None) -> str:
+    """The README.md of the model in a folder.
+
+    Args:
+        folder: holds config.json, and of a run: run.json and test/results.json. What is missing is said to be unknown.
+        repo_id: where it is published ("org/name"); the snippets name it, else the folder.
+
+    Raises FileNotFoundError, ValueError: no readable config.json.
+    """
+    folder = Path(folder)
+    config, run, summary = _json(folder / "config.json", required=True), _json(folder / "run.json"), _summary(folder)
+    processor = _json(folder / "video_preprocessor_config.json")
+    name = (repo_id or folder.resolve().name).split("/")[-1]
+    metadata = ModelCardData(
+        license=LICENCE,
+        library_name="transformers",
+        pipeline_tag=TASK[0],
+        tags=_tags(config),
+        metrics=list(FIGURES) if summary else None,
+        model_name=name,
+        eval_results=_eval_results(summary) or None,
+        base_model=_base_model(run),
+        widget=_widget(folder, repo_id),
+    )
+    return render(
+        "model",
+        metadata,
+        name=name,
+        model=repo_id or folder.resolve().name,
+        config=config,
+        labels=LABELS.get(config["label_kind"], config["label_kind"]),
+        label_kind=config["label_kind"].upper(),
+        mapping=_mapping(config.get("score_mapping")),
+        run=run,
+        processor=processor,
+        summary=summary,
+        results=markdown_table(summary) if summary else "",
+        has_onnx=(folder / "onnx").is_dir(),
+    )
+
+
+def results_files(folder: str | Path, repo_id: str | None = None) -> dict[str, str]:
+    """Name -> text of the files in `.eval_results/`, the Hub's newer form beside `model-index`; empty without results.
+
+    Each entry names data set, split, mapping, n and interval in its notes.
+    """
+    summary = _summary(Path(folder))
+    if summary is None:
+        return {}
+    entries = [
+        {
+            "dataset": {"id": summary.dataset or "unknown", "task_id": f"{figure.split}-{figure.metric}"},
+            "value": round(figure.value, 6),
+            "notes": _conditions(figure, summary),
+        }
+        for figure in _figures(summary)
+    ]
+    return {"video_quality.yaml": yaml.safe_dump(entries, sort_keys=False, allow_unicode=True)}
+
+
+def _tags(config: dict) -> list[str]:
+    tags = ["video-quality-assessment", "no-reference", "video", "compression", f"labels-{config['label_kind']}"]
+    return [*tags, "custom_code", config["model_type"]]
+
+
+def _figures(summary: Summary) -> list[Figure]:
+    return [f for f in summary.figures if f.subset == "all" and f.value is not None and f.metric in METRIC_NAMES]
+
+
+def _conditions(figure: Figure, summary: Summary) -> str:
+    interval = (
+        "no interval"
+        if figure.interval is None
+        else f"{summary.confidence:.0%} interval over contents [{figure.interval[0]:.3f}, {figure.interval[1]:.3f}]"
+    )
+    return (
+        f"{METRIC_NAMES[figure.metric]} to {(summary.label_kind or 'unknown').upper()}, split {figure.split}, "
+        f"mapping {figure.mapping}, n = {figure.n} videos of {figure.n_contents} contents, {interval}"
+    )
+
+
+def _eval_results(summary: Summary | None) -> list[EvalResult]:
+    if summary is None:
+        return []
+    return [
+        EvalResult(
+            task_type=TASK[0],
+            task_name=TASK[1],
+            dataset_type=(summary.dataset or "unknown").lower().replace(" ", "-"),
+            dataset_name=summary.dataset or "unknown",
+            dataset_split=figure.split,
+            metric_type=figure.metric,
+            metric_name=_conditions(figure, summary),
+            metric_value=round(figure.value, 6),
+        )
+        for figure in _figures(summary)
+    ]
+
+
+def _base_model(run: dict) -> str | None:
+    """A name on the Hub of what the weights started from, if they did."""
+    start = (run.get("model") or {}).get("start") or ""
+    return start if start.count("/") == 1 and not start.startswith(("runs/", "models/", ".", "/")) else None
+
+
+def _widget(folder: Path, repo_id: str | None) -> list[dict] | None:
+    """An example for the page of the model, if the folder brings one."""
+    if repo_id is None or not (folder / EXAMPLE).is_file():
+        return None
+    return [{"src": f"https://huggingface.co/{repo_id}/resolve/main/{EXAMPLE}", "example_title": "a compressed clip"}]
+
+
+def _mapping(mapping: dict | None) -> str:
+    if mapping is None:
+        return "none: the raw output is taken as the label"
+    return f"{mapping['name']}, parameters {', '.join(f'{p:.5g}' for p in mapping['parameters'])}"
+
+
+def _summary(folder: Path) -> Summary | None:
+    values = _json(folder / "test" / "results.json")
+    return Summary.from_dict(values) if values else None
+
+
+def _json(path: Path, required: bool = False) -> dict:
+    if not path.is_file() and not required:
+        return {}
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path}: is not JSON: {error}") from error
