@@ -1,12 +1,16 @@
-"""A model folder that stands alone on the Hub: weights, configuration, code, card, handler, results; nothing private."""
+"""A model folder that stands alone on the Hub: weights, configuration, code, card, handler, results, nothing private."""
 
+import csv
+import io
 import json
 import re
 import shutil
+import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from ..files import json_text, replacing, write_text
+from ..files import csv_text, json_text, write_text
 from ..models import video_processing_internvideo2
 from .model_card import model_card, results_files
 
@@ -43,10 +47,7 @@ def write_model_folder(source: str | Path, target: str | Path, repo_id: str | No
     """
     source, target = Path(source), Path(target)
     _check_source(source)
-    if target.exists() and any(target.iterdir()) and not (target / "config.json").is_file():
-        raise ValueError(f"{target}: holds something else than a model; name a new folder")
-    with replacing(target) as fresh:
-        fresh.mkdir()
+    with replacing_folder(target, marker="config.json") as fresh:
         for path in _published(source):
             copy = fresh / path.relative_to(source)
             copy.parent.mkdir(parents=True, exist_ok=True)
@@ -62,6 +63,26 @@ def write_model_folder(source: str | Path, target: str | Path, repo_id: str | No
             write_text(fresh / ".eval_results" / name, text)
         check_public(fresh, named=source)
     return target
+
+
+@contextmanager
+def replacing_folder(target: Path, marker: str) -> Iterator[Path]:
+    """An empty folder beside `target` that takes its place at the end of the block; an error leaves `target` as it was.
+
+    Raises ValueError if `target` holds files, but not the `marker` of an earlier output: those are not ours to remove.
+    """
+    target = target.resolve()
+    if target.exists() and any(target.iterdir()) and not (target / marker).is_file():
+        raise ValueError(f"{target}: holds something else; name a new folder")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    fresh = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    fresh.chmod(0o755)
+    try:
+        yield fresh
+        shutil.rmtree(target, ignore_errors=True)
+        fresh.rename(target)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
 
 
 def check_public(folder: Path, named: Path | None = None) -> None:
@@ -98,22 +119,16 @@ def _published(source: Path) -> Iterator[Path]:
 
 
 def _clean(folder: Path) -> None:
-    """Take out what tells of the machine, and say where the classes are."""
+    """Take out what tells of the machine."""
     for name in ("config.json", "video_preprocessor_config.json"):
         values = json.loads((folder / name).read_text(encoding="utf-8"))
         values = {key: value for key, value in values.items() if key != "_name_or_path"}
-        (folder / name).write_text(json_text(values), encoding="utf-8")
+        write_text(folder / name, json_text(values))
     predictions = folder / "test" / "predictions.csv"
     if predictions.is_file():
-        import csv
-        import io
-
         rows = list(csv.DictReader(io.StringIO(predictions.read_text(encoding="utf-8"), newline="")))
-        from ..files import csv_text
-
-        columns = list(rows[0]) if rows else []
         rows = [{**row, "file": Path(row["file"]).name} for row in rows]
-        predictions.write_text(csv_text(columns, rows), encoding="utf-8")
+        write_text(predictions, csv_text(list(rows[0]) if rows else (), rows))
 
 
 def _modules(config: dict) -> list[str]:

@@ -7,7 +7,7 @@ import yaml
 from huggingface_hub import EvalResult, ModelCardData
 
 from ..evaluation.metrics import FIGURES
-from ..evaluation.summary import WITHIN_CONTENT, Figure, Summary
+from ..evaluation.summary import Figure, Summary
 from ..evaluation.tables import markdown_table
 from .cards import render
 
