@@ -26,9 +26,8 @@ def write_folder(args: argparse.Namespace, target: Path) -> dict:
         write_space_folder(args.source, target, args.repo_id)
         return {"repo_type": "space", "space_sdk": "gradio", "replaces": ("cvqa/*", "examples/*")}
     if args.dataset:
-        from cvqa.hub.dataset import write_dataset_folder
-
         from cvqa import load_quality_dataset
+        from cvqa.hub.dataset import write_dataset_folder
 
         folder = Path(args.source).is_dir()
         splits = load_quality_dataset("ladder", args.source) if folder else load_quality_dataset(args.source)

@@ -133,7 +133,9 @@ class _Handler(BaseHTTPRequestHandler):
         return self._json({"url": f"{self.hub.url}/{prefix}{name}", "name": name, "id": name})
 
     def _lfs(self, request: dict) -> None:
-        actions = {file["oid"]: {"upload": {"href": f"{self.hub.url}/lfs/{file['oid']}"}} for file in request["objects"]}
+        actions = {
+            file["oid"]: {"upload": {"href": f"{self.hub.url}/lfs/{file['oid']}"}} for file in request["objects"]
+        }
         objects = [{**file, "actions": actions[file["oid"]]} for file in request["objects"]]
         self._json({"transfer": "basic", "objects": objects})
 

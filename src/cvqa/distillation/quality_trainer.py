@@ -1,9 +1,11 @@
 """Training a video quality model on scores."""
 
+import tempfile
 from pathlib import Path
 
 import numpy as np
 import torch
+from huggingface_hub import whoami
 from torch import nn
 from transformers import EvalPrediction, PreTrainedModel, Trainer, TrainerCallback
 from transformers.trainer_utils import EvalLoopOutput, TrainOutput
@@ -13,6 +15,10 @@ from ..data.schema import QualityScale, get_scale
 from ..evaluation.intervals import within_content_srcc
 from ..evaluation.mapping import fit_score_mapping
 from ..evaluation.metrics import figures_of_merit
+from ..files import write_text
+from ..hub.folder import write_code, write_model_folder
+from ..hub.model_card import model_card
+from ..hub.push import push_folder
 from .arguments import QualityArguments
 from .losses import QUALITY_PARTS, WeightedLoss
 
@@ -210,10 +216,42 @@ class QualityTrainer(Trainer):
         if self.args.should_save:
             self._save_folder(self.models()[0], Path(output_dir or self.args.output_dir), state_dict)
 
+    def push_to_hub(self, commit_message: str = "End of training", token: str | None = None, **kwargs) -> str | None:
+        """Publish the trained model as a folder that stands alone, with its card and the results of its run.
+
+        Args:
+            commit_message, token, kwargs: see `cvqa.hub.push.push_folder`; `revision` among them. The repository is
+                `args.hub_model_id`, else named after the output folder.
+
+        Returns the URL of the repository, on the main process. Raises `HubError`: nothing was published.
+        """
+        folder = Path(self.args.output_dir)
+        self.save_model(str(folder), _internal_call=True)
+        if not self.is_world_process_zero():
+            return None
+        repo_id = self.args.hub_model_id or f"{whoami(token or self.args.hub_token)['name']}/{folder.resolve().name}"
+        for unused in ("blocking", "model_name", "language", "license", "tags"):
+            kwargs.pop(unused, None)  # of `Trainer.push_to_hub`; the card says these itself
+        with tempfile.TemporaryDirectory() as scratch:
+            ready = write_model_folder(folder, Path(scratch, folder.resolve().name), repo_id)
+            kwargs = {"private": self.args.hub_private_repo, "revision": self.args.hub_revision, **kwargs}
+            token = token or self.args.hub_token
+            return push_folder(ready, repo_id, commit_message=commit_message, token=token, **kwargs)
+
+    def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
+        """While training, nothing is published: checkpoints hold what is private, and no results yet."""
+
+    def create_model_card(self, *args, **kwargs) -> None:
+        """Write README.md, the card of the model, into the output folder."""
+        if self.is_world_process_zero():
+            folder = Path(self.args.output_dir)
+            write_text(folder / "README.md", model_card(folder, self.args.hub_model_id))
+
     def _save_folder(self, model: PreTrainedModel, folder: Path, state_dict: dict | None = None) -> None:
         model.save_pretrained(folder, state_dict=state_dict)
         if self.processing_class is not None:
             self.processing_class.save_pretrained(folder)
+        write_code(folder)
 
 
 class SetEpoch(TrainerCallback):

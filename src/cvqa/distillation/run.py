@@ -201,7 +201,8 @@ def finish(
             figures = {figure.metric: figure.value for figure in summary.figures if figure.subset == "all"}
         facts = run_facts(trainer, splits, data, started) | {
             "model": model_facts(trainer.models()[0], model_name),
-            "teacher": teacher_name and model_facts(trainer.teacher, teacher_name) | {"mode": trainer.args.teacher_mode},
+            "teacher": teacher_name
+            and {"mode": trainer.args.teacher_mode, **model_facts(trainer.teacher, teacher_name)},
             "cost": cost_facts(trainer.models()[0], trainer.processing_class),
             "test": figures,
         }

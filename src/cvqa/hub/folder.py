@@ -1,4 +1,4 @@
-"""A model folder that stands alone on the Hub: weights, configuration, code, card, handler, results, nothing private."""
+"""A model folder that stands alone on the Hub: weights, configuration, code, card, handler, results."""
 
 import csv
 import io
@@ -12,6 +12,7 @@ from pathlib import Path
 
 from ..files import csv_text, json_text, write_text
 from ..models import video_processing_internvideo2
+from ..models.configuration_internvideo2 import AUTO_MAP, CUSTOM_PIPELINES
 from .model_card import model_card, results_files
 
 
@@ -53,8 +54,7 @@ def write_model_folder(source: str | Path, target: str | Path, repo_id: str | No
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, copy)
         _clean(fresh)
-        for module in _modules(json.loads((fresh / "config.json").read_text(encoding="utf-8"))):
-            shutil.copyfile(CODE / f"{module}.py", fresh / f"{module}.py")
+        write_code(fresh)
         shutil.copyfile(HANDLER, fresh / "handler.py")
         shutil.copyfile(REQUIREMENTS, fresh / "requirements.txt")
         write_text(fresh / "README.md", model_card(fresh, repo_id))
@@ -83,6 +83,13 @@ def replacing_folder(target: Path, marker: str) -> Iterator[Path]:
         fresh.rename(target)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
+
+
+def write_code(folder: Path) -> None:
+    """Puts the code beside a model that its configuration names, pipeline and all that they import included."""
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    for module in _modules(config):
+        shutil.copyfile(CODE / f"{module}.py", folder / f"{module}.py")
 
 
 def check_public(folder: Path, named: Path | None = None) -> None:
@@ -123,6 +130,8 @@ def _clean(folder: Path) -> None:
     for name in ("config.json", "video_preprocessor_config.json"):
         values = json.loads((folder / name).read_text(encoding="utf-8"))
         values = {key: value for key, value in values.items() if key != "_name_or_path"}
+        if name == "config.json":  # a folder of an earlier version names fewer classes
+            values |= {"auto_map": AUTO_MAP, "custom_pipelines": CUSTOM_PIPELINES}
         write_text(folder / name, json_text(values))
     predictions = folder / "test" / "predictions.csv"
     if predictions.is_file():

@@ -94,12 +94,15 @@ def _persistently(repo_id: str, upload) -> str:
     for attempt in range(ATTEMPTS):
         try:
             return upload()
-        except HfHubHTTPError as error:
-            status = error.response.status_code
-            passes, reason = status == 429 or status >= 500, _why(status, error)
-            wait = error.response.headers.get("Retry-After", "")
-        except (HTTPError, OSError, RuntimeError) as error:  # a connection that was refused, cut or timed out
-            passes, reason, wait = True, f"the connection failed ({_one_line(error)}); run the command again", ""
+        except (HTTPError, OSError, RuntimeError) as error:
+            answer = _answer(error)
+            if answer is None:
+                passes, wait = True, ""
+                reason = f"the connection failed ({_one_line(error)}); run the command again"
+            else:
+                status = answer.response.status_code
+                passes, wait = status == 429 or status >= 500, answer.response.headers.get("Retry-After", "")
+                reason = _why(status, answer)
         except ValueError as error:  # the Hub does not take the card
             passes, reason, wait = False, _one_line(error), ""
         if not passes or attempt == ATTEMPTS - 1:
@@ -108,6 +111,13 @@ def _persistently(repo_id: str, upload) -> str:
         logger.warning("%s: %s; trying again in %.0f s", repo_id, reason, seconds)
         time.sleep(seconds)
     raise AssertionError("unreachable")
+
+
+def _answer(error: BaseException | None) -> HfHubHTTPError | None:
+    """The refusal of the Hub behind an error, None where there was no answer: uploads wrap it."""
+    while error is not None and not isinstance(error, HfHubHTTPError):
+        error = error.__cause__
+    return error
 
 
 def _why(status: int, error: HfHubHTTPError) -> str:

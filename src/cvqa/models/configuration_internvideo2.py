@@ -1,5 +1,7 @@
 """InternVideo2 model configuration."""
 
+from copy import deepcopy
+from copy import deepcopy
 from typing import Any
 
 from huggingface_hub.dataclasses import strict
@@ -18,8 +20,17 @@ SIZES = {
 AUTO_MAP = {
     "AutoConfig": "configuration_internvideo2.InternVideo2Config",
     "AutoModel": "modeling_internvideo2.InternVideo2ForVideoQualityAssessment",
-    "AutoModelForVideoClassification": "modeling_internvideo2.InternVideo2ForVideoQualityAssessment",
+    "AutoModelForVideoClassification": "modeling_internvideo2.InternVideo2ForVideoClassification",
     "AutoVideoProcessor": "video_processing_internvideo2.InternVideo2VideoProcessor",
+}
+PIPELINE_TASK = "video-quality-assessment"
+CUSTOM_PIPELINES = {
+    PIPELINE_TASK: {
+        "impl": "pipeline_video_quality.VideoQualityPipeline",
+        "pt": ["AutoModel"],
+        "type": "video",
+        "default": None,
+    }
 }
 LABEL_KINDS = ("mos", "dmos", "vmaf")
 SCORE_MAPPINGS = {"linear": 2, "logistic4": 4}
@@ -75,6 +86,8 @@ class InternVideo2Config(PreTrainedConfig):
     """
 
     model_type = "internvideo2"
+    # How `custom_pipelines` is held; the package, which registers its pipeline, has another one.
+    pipelines_type = dict
 
     hidden_size: int = 384
     num_hidden_layers: int = 12
@@ -109,6 +122,8 @@ class InternVideo2Config(PreTrainedConfig):
         self.problem_type = "regression"
         # Where a saved folder finds its classes when the package is not installed.
         kwargs.setdefault("auto_map", dict(AUTO_MAP))
+        kwargs["custom_pipelines"] = self.pipelines_type(deepcopy(CUSTOM_PIPELINES))
+        kwargs.pop("custom_pipelines", None)
         super().__post_init__(**kwargs)
 
     @classmethod
@@ -125,6 +140,17 @@ class InternVideo2Config(PreTrainedConfig):
         if size not in SIZES:
             raise ValueError(f"unknown size {size!r}: choose one of {', '.join(SIZES)}")
         return cls(**{"hidden_act": "gelu_pytorch_tanh", **SIZES[size], **overrides})
+
+    @property
+    def custom_pipelines(self) -> dict[str, dict]:
+        """Where a saved folder finds its pipeline: nothing where the package has registered it, which comes first."""
+        from transformers.pipelines import PIPELINE_REGISTRY
+
+        # A copy: transformers puts classes into it.
+        return {} if PIPELINE_TASK in PIPELINE_REGISTRY.supported_tasks else deepcopy(CUSTOM_PIPELINES)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {**super().to_dict(), "custom_pipelines": CUSTOM_PIPELINES}
 
     @property
     def intermediate_size(self) -> int:

@@ -569,7 +569,19 @@ class InternVideo2ForVideoQualityAssessment(InternVideo2PreTrainedModel):
         return 100.0 * quality.clamp(0.0, 1.0)
 
 
+class InternVideo2ForVideoClassification(InternVideo2ForVideoQualityAssessment):
+    """The same model as the built-in pipeline `video-classification` wants it: what it shows is the quality itself."""
+
+    @can_return_tuple
+    def forward(self, pixel_values_videos: torch.Tensor, **kwargs: Unpack[TransformersKwargs]) -> VideoQualityOutput:
+        """As of [`InternVideo2ForVideoQualityAssessment`], but `logits` (batch_size, 1) are quality from 0 to 100."""
+        output = super().forward(pixel_values_videos, **kwargs)
+        output.logits = self.quality_score(output.logits)[:, None]
+        return output
+
+
 __all__ = [
+    "InternVideo2ForVideoClassification",
     "InternVideo2ForVideoQualityAssessment",
     "InternVideo2Model",
     "InternVideo2PreTrainedModel",

@@ -129,8 +129,16 @@ class VideoSource:
         """Open the file, or open it anew to read it from its start."""
         self.close()
         timeout = None if _is_file_name(self._path) else _TIMEOUT
+        # A playlist in disguise must not lead from a file or bytes to the network, nor from a URL to the files here.
+        local = "file" if _is_file_name(self._path) else "none"
+        protocols = "http,https,tcp,tls,httpproxy" if _is_url(self._path) else local
         try:
-            self._container = av.open(_openable(self._path), metadata_errors="ignore", timeout=timeout)
+            self._container = av.open(
+                _openable(self._path),
+                metadata_errors="ignore",
+                timeout=timeout,
+                container_options={"protocol_whitelist": protocols},
+            )
         except (av.FFmpegError, UnicodeError) as error:
             raise VideoError(self._name, _why_unreadable(self._path, error)) from None
         try:
@@ -312,8 +320,12 @@ def _openable(path: str | os.PathLike | BinaryIO) -> str | BinaryIO:
     return f"file:{os.fsdecode(path)}" if _is_file_name(path) else path
 
 
+def _is_url(path: str | os.PathLike | BinaryIO) -> bool:
+    return not hasattr(path, "read") and _URL.match(os.fsdecode(path)) is not None
+
+
 def _is_file_name(path: str | os.PathLike | BinaryIO) -> bool:
-    return not hasattr(path, "read") and not _URL.match(os.fsdecode(path))
+    return not hasattr(path, "read") and not _is_url(path)
 
 
 def _avi_length(head: bytes) -> int:
