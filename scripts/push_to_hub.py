@@ -14,7 +14,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from cvqa.hub.folder import write_model_folder
+from cvqa.hub.folder import STALE, write_model_folder
 from cvqa.hub.push import HubError, push_folder
 
 
@@ -24,7 +24,7 @@ def write_folder(args: argparse.Namespace, target: Path) -> dict:
         from cvqa.hub.space import write_space_folder
 
         write_space_folder(args.source, target, args.repo_id)
-        return {"repo_type": "space", "space_sdk": "gradio", "replaces": ("cvqa/*", "examples/*")}
+        return {"repo_type": "space", "space_sdk": "gradio", "replaces": ("cvqa/", "examples/", "model/")}
     if args.dataset:
         from cvqa import load_quality_dataset
         from cvqa.hub.dataset import write_dataset_folder
@@ -34,7 +34,7 @@ def write_folder(args: argparse.Namespace, target: Path) -> dict:
         write_dataset_folder(splits, target, name=args.repo_id.split("/")[-1], license=args.license)
         return {"repo_type": "dataset", "replaces": ("data/*.parquet",)}
     write_model_folder(args.source, target, args.repo_id)
-    return {"repo_type": "model"}
+    return {"repo_type": "model", "replaces": STALE}
 
 
 def main() -> int:

@@ -167,7 +167,13 @@ class _Handler(BaseHTTPRequestHandler):
         files, commits = self.hub.repos[f"{kind}/{name}"], self.hub.commits[f"{kind}/{name}"]
         if (rest or "").startswith("tree/"):
             within = "".join(f"{folder}/" for folder in rest.split("/", 2)[2:])
-            return self._json([self._entry(path, files[path]) for path in files if path.startswith(within)])
+            listed = [self._entry(path, files[path]) for path in files if path.startswith(within)]
+            if "recursive=false" in self.path:
+                below = {entry["path"].removeprefix(within).partition("/")[0] for entry in listed}
+                listed = [entry for entry in listed if entry["path"].removeprefix(within) in below]
+                folders = below - {entry["path"].removeprefix(within) for entry in listed}
+                listed += [{"type": "directory", "path": within + name, "oid": "0" * 40, "size": 0} for name in folders]
+            return self._json(listed)
         facts = {"id": name, "sha": (commits or ["0" * 40])[-1], "tags": [], "private": False}
         return self._json({**facts, "siblings": [{"rfilename": path} for path in files]})
 
@@ -186,5 +192,9 @@ class _Handler(BaseHTTPRequestHandler):
             return self._missing("EntryNotFound")
         content, commits = self.hub.repos[repo][path], self.hub.commits[repo]
         headers = {"ETag": f'"{hashlib.sha256(content).hexdigest()}"', "X-Repo-Commit": commits[-1]}
-        start = re.match(r"bytes=(\d+)-", self.headers.get("Range") or "")
-        return self._send(content[int(start[1]) if start else 0 :], 206 if start and int(start[1]) else 200, headers)
+        asked = re.match(r"bytes=(\d+)-(\d*)", self.headers.get("Range") or "")
+        if asked:
+            first, last = int(asked[1]), min(int(asked[2] or len(content)), len(content) - 1)
+            headers["Content-Range"] = f"bytes {first}-{last}/{len(content)}"
+            return self._send(content[first : last + 1], 206, headers)
+        return self._send(content, 200, headers)

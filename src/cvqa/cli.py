@@ -15,6 +15,8 @@ from itertools import pairwise
 from logging import ERROR, getLogger
 from pathlib import Path
 
+from .inference.load import BACKENDS, PRECISIONS, load_scorer
+
 
 EMBEDDED_MODEL = Path(__file__).parent / "assets" / "student"
 VIDEO_SUFFIXES = tuple(
@@ -151,6 +153,15 @@ def run_demo(args: argparse.Namespace) -> int:
     return EXIT_OK
 
 
+def run_app(args: argparse.Namespace) -> int:
+    try:
+        from .app import launch
+    except ModuleNotFoundError as error:
+        raise UsageError(f"the page needs {error.name}: pip install 'cvqa[app]'") from error
+    launch(_load_scorer(args), server_name=args.host, server_port=args.port, quiet=not sys.stdout.isatty())
+    return EXIT_OK
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="cvqa", description="Quality of compressed video from 0 to 100, higher is better, without its reference."
@@ -165,6 +176,8 @@ def _parser() -> argparse.ArgumentParser:
         help="folder or Hub repository of the model (default: $CVQA_MODEL, else the one that comes with cvqa)",
     )
     scoring.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, ... (default: a GPU if there is one)")
+    scoring.add_argument("--backend", choices=BACKENDS, default="torch", help="onnx: what scripts/export_onnx.py wrote")
+    scoring.add_argument("--precision", choices=PRECISIONS, help="of the exported model (default: fp32)")
 
     score = commands.add_parser(
         "score",
@@ -206,6 +219,16 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--output", default="cvqa-demo", metavar="DIR", help="where to put it all (default: cvqa-demo)")
     demo.add_argument("--seed", type=int, default=0, help="seed of everything random (default: 0)")
     demo.set_defaults(run=run_demo)
+
+    app = commands.add_parser(
+        "app",
+        parents=[scoring],
+        help="a web page to drop videos on",
+        description="Serves a page on this machine where one or two videos are scored and compared.",
+    )
+    app.add_argument("--host", default="127.0.0.1", help="address to serve on (default: this machine alone)")
+    app.add_argument("--port", type=int, default=7860, help="default: %(default)s")
+    app.set_defaults(run=run_app)
 
     ladder = commands.add_parser("ladder", help="make encodes labelled with VMAF, or label those that exist")
     ladders = ladder.add_subparsers(title="commands", metavar="COMMAND", required=True)
@@ -266,17 +289,11 @@ def _load_scorer(args: argparse.Namespace):
                 "CVQA_MODEL (`cvqa demo` trains a small one)"
             )
         model = EMBEDDED_MODEL
-    from transformers.utils import logging
-
-    from .inference import ModelError, VideoScorer
-
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
     try:
-        scorer = VideoScorer.from_pretrained(model, device=args.device)
-    except ModelError as error:
+        scorer, label_kind = load_scorer(model, args.backend, args.device, args.precision)
+    except (ValueError, ImportError) as error:
         raise UsageError(str(error)) from error
-    labels = LABELS.get(scorer.model.config.label_kind, scorer.model.config.label_kind)
+    labels = LABELS.get(label_kind, label_kind)
     _say(f"quality from 0 to 100, higher is better, learnt from {labels}; model {scorer.name}")
     return scorer
 

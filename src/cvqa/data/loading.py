@@ -7,6 +7,7 @@ from pathlib import Path
 
 from datasets import Dataset, DatasetDict
 
+from .hub_dataset import is_published, load_hub
 from .ladder_dataset import load_ladder
 from .published import load_bvi_hd, load_waterloo_ivc_4k
 from .rows import TABLE_SUFFIXES
@@ -25,6 +26,7 @@ LOADERS: dict[str, Callable[..., Dataset]] = {
     "ladder": load_ladder,
     "bvi-hd": load_bvi_hd,
     "waterloo-ivc-4k": load_waterloo_ivc_4k,
+    "hub": load_hub,
 }
 
 
@@ -40,12 +42,13 @@ def load_quality_dataset(
     """Load scored videos in the schema of `cvqa.data.schema.FEATURES`, split by content.
 
     Args:
-        name: "csv" (any table of paths and scores), "ladder", "bvi-hd", "waterloo-ivc-4k", or the path of a table.
-        data_dir: where it is: the table for "csv", else the folder.
+        name: "csv" (any table of paths and scores), "ladder", "bvi-hd", "waterloo-ivc-4k", "hub"; or the path of a
+            table; or what `cvqa.hub.dataset` wrote: a folder, or "org/name" on the Hub.
+        data_dir: where it is: the table for "csv", else the folder; "org/name" also for "hub".
         split: "train", "validation" or "test" for one split, "all" for all rows unsplit, None for the DatasetDict.
         fractions, seed: shares of the contents per split, and which of all such splits. A split given by the source
             wins; if it has no validation part, one is taken from its training contents.
-        **options: of the loader, see `load_table`, `load_ladder`, `load_bvi_hd`, `load_waterloo_ivc_4k`.
+        **options: of the loader, see `load_table`, `load_ladder`, `load_bvi_hd`, `load_waterloo_ivc_4k`, `load_hub`.
 
     Raises:
         FileNotFoundError, ValueError: naming the file, the reason and the way out; among others for a content or a file
@@ -73,11 +76,15 @@ def _loader(name, data_dir) -> tuple[Callable[..., Dataset], Path]:
             raise ValueError(f"load_quality_dataset({str(name)!r}) needs data_dir: where the data lies")
         return LOADERS[name], Path(data_dir)
     path = Path(name)
-    if not path.is_file() and path.suffix.lower() not in TABLE_SUFFIXES:
+    if path.is_file() or path.suffix.lower() in TABLE_SUFFIXES:
+        load, hint = load_table, "; the videos' folder is video_dir"
+    elif is_published(name):
+        load, hint = load_hub, ""
+    else:
         raise ValueError(f"no data set is called {str(name)!r}; known are {', '.join(LOADERS)}, or give a table's path")
     if data_dir is not None:
-        raise ValueError(f"{path}: is itself the table, so data_dir has no meaning; the videos' folder is video_dir")
-    return load_table, path
+        raise ValueError(f"{path}: is itself the data set, so data_dir has no meaning{hint}")
+    return load, path
 
 
 def _split(dataset: Dataset, fractions: Sequence[float], seed: int) -> DatasetDict:

@@ -3,6 +3,7 @@
 import contextlib
 import filecmp
 import hashlib
+import json
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -104,6 +105,16 @@ def check_disjoint(splits: Mapping) -> None:
                 f"{len(shared)} {what} value(s) on more than one side of the split, so a test would measure memory: "
                 f"{first}. Give all rows of one {what} the same split, or leave the split out to have one made."
             )
+
+
+def fingerprint(splits: Mapping) -> str:
+    """Hash of which videos, by file name, have which scores in which split: the same wherever the data lie."""
+    rows = sorted(
+        [name, Path(video).name, repr(score)]
+        for name, split in splits.items()
+        for video, score in zip(split["video"], split["score"])
+    )
+    return hashlib.sha256(json.dumps(rows).encode()).hexdigest()[:16]
 
 
 def _deal(content_ids, fractions, seed, families, scores) -> list[np.ndarray]:

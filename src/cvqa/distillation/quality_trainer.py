@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from huggingface_hub import whoami
 from torch import nn
 from transformers import EvalPrediction, PreTrainedModel, Trainer, TrainerCallback
 from transformers.trainer_utils import EvalLoopOutput, TrainOutput
@@ -16,9 +15,9 @@ from ..evaluation.intervals import within_content_srcc
 from ..evaluation.mapping import fit_score_mapping
 from ..evaluation.metrics import figures_of_merit
 from ..files import write_text
-from ..hub.folder import write_code, write_model_folder
+from ..hub.folder import STALE, write_code, write_model_folder
 from ..hub.model_card import model_card
-from ..hub.push import push_folder
+from ..hub.push import make_repository, push_folder
 from .arguments import QualityArguments
 from .losses import QUALITY_PARTS, WeightedLoss
 
@@ -216,27 +215,56 @@ class QualityTrainer(Trainer):
         if self.args.should_save:
             self._save_folder(self.models()[0], Path(output_dir or self.args.output_dir), state_dict)
 
-    def push_to_hub(self, commit_message: str = "End of training", token: str | None = None, **kwargs) -> str | None:
+    # ---- publishing ----
+
+    def init_hf_repo(self, token: str | None = None, private: bool | None = None) -> None:
+        """Make sure that there is a repository to publish to: `args.hub_model_id`, else named after the output folder.
+
+        With `args.push_to_hub` this is done before training: better refused now than after the work.
+        """
+        if self.is_world_process_zero():
+            self.hub_model_id = make_repository(
+                self.args.hub_model_id or Path(self.args.output_dir).resolve().name,
+                private=self.args.hub_private_repo if private is None else private,
+                token=token or self.args.hub_token,
+            )
+            self.push_in_progress = None
+
+    def push_to_hub(
+        self,
+        commit_message: str | None = "End of training",
+        blocking: bool = True,
+        token: str | None = None,
+        revision: str | None = None,
+        private: bool | None = None,
+        **kwargs,
+    ) -> str | None:
         """Publish the trained model as a folder that stands alone, with its card and the results of its run.
 
         Args:
-            commit_message, token, kwargs: see `cvqa.hub.push.push_folder`; `revision` among them. The repository is
-                `args.hub_model_id`, else named after the output folder.
+            commit_message, token, revision, private: see `cvqa.hub.push.push_folder`; by default those of `args`.
+            blocking, kwargs: of `Trainer.push_to_hub`, without effect: it returns when all is published, and the card
+                says what the run recorded.
 
         Returns the URL of the repository, on the main process. Raises `HubError`: nothing was published.
         """
+        self.callback_handler.on_push_begin(self.args, self.state, self.control)
+        if self.hub_model_id is None:
+            self.init_hf_repo(token, private)
         folder = Path(self.args.output_dir)
         self.save_model(str(folder), _internal_call=True)
         if not self.is_world_process_zero():
             return None
-        repo_id = self.args.hub_model_id or f"{whoami(token or self.args.hub_token)['name']}/{folder.resolve().name}"
-        for unused in ("blocking", "model_name", "language", "license", "tags"):
-            kwargs.pop(unused, None)  # of `Trainer.push_to_hub`; the card says these itself
+        self.create_model_card()
         with tempfile.TemporaryDirectory() as scratch:
-            ready = write_model_folder(folder, Path(scratch, folder.resolve().name), repo_id)
-            kwargs = {"private": self.args.hub_private_repo, "revision": self.args.hub_revision, **kwargs}
-            token = token or self.args.hub_token
-            return push_folder(ready, repo_id, commit_message=commit_message, token=token, **kwargs)
+            return push_folder(
+                write_model_folder(folder, Path(scratch, folder.resolve().name), self.hub_model_id),
+                self.hub_model_id,
+                token=token or self.args.hub_token,
+                revision=revision or self.args.hub_revision,
+                commit_message=commit_message or "Upload with cvqa",
+                replaces=STALE,
+            )
 
     def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
         """While training, nothing is published: checkpoints hold what is private, and no results yet."""
@@ -245,7 +273,7 @@ class QualityTrainer(Trainer):
         """Write README.md, the card of the model, into the output folder."""
         if self.is_world_process_zero():
             folder = Path(self.args.output_dir)
-            write_text(folder / "README.md", model_card(folder, self.args.hub_model_id))
+            write_text(folder / "README.md", model_card(folder, self.hub_model_id or self.args.hub_model_id))
 
     def _save_folder(self, model: PreTrainedModel, folder: Path, state_dict: dict | None = None) -> None:
         model.save_pretrained(folder, state_dict=state_dict)

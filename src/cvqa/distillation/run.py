@@ -24,6 +24,7 @@ from ..evaluation import evaluate_dataset, save_report, text_table
 from ..evaluation.cost import count_macs, machine, measure_latency
 from ..files import json_text, write_text
 from ..hub.model_card import model_card
+from ..hub.push import HubError
 from ..models import InternVideo2Config, InternVideo2ForVideoQualityAssessment, InternVideo2VideoProcessor
 from ..models.configuration_internvideo2 import SIZES
 from .arguments import QualityArguments
@@ -182,7 +183,7 @@ def finish(
         model_name, teacher_name: what the weights of the model and its teacher started from.
     """
     folder = Path(trainer.args.output_dir)
-    trainer.save_model(str(folder))
+    trainer.save_model(str(folder), _internal_call=True)  # not to be published yet
     if trainer.is_world_process_zero():
         figures = {}
         if "test" in splits:
@@ -210,6 +211,11 @@ def finish(
         write_text(folder / "README.md", model_card(folder, trainer.args.hub_model_id))
         logger.info("saved the model, run.json and test/ in %s", folder)
     trainer.accelerator.wait_for_everyone()
+    if trainer.args.push_to_hub:
+        try:
+            trainer.push_to_hub()
+        except HubError as error:
+            sys.exit(f"{error}; the model is saved: python scripts/push_to_hub.py {folder} {trainer.hub_model_id}")
     trainer.accelerator.end_training()
 
 
@@ -307,6 +313,6 @@ def wrong_input_in_one_line(program: str) -> Iterator[None]:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     try:
         yield
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, HubError) as error:
         print(f"{program}: {error}", file=sys.stderr)
         sys.exit(2)

@@ -10,9 +10,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from safetensors import SafetensorError, safe_open
+
 from ..files import csv_text, json_text, write_text
 from ..models import video_processing_internvideo2
-from ..models.configuration_internvideo2 import AUTO_MAP, CUSTOM_PIPELINES
+from ..models.configuration_internvideo2 import AUTO_MAP, CUSTOM_PIPELINES, InternVideo2Config
 from .model_card import model_card, results_files
 
 
@@ -23,12 +25,22 @@ REQUIREMENTS = Path(__file__).with_name("handler_requirements.txt")
 # What may be published of a run; everything else stays where it is.
 PATTERNS = (
     *("config.json", "video_preprocessor_config.json", "run.json", "LICENSE", "example.mp4"),
-    *("model.safetensors", "model-*.safetensors", "model.safetensors.index.json"),
     *("test/results.json", "test/table.md", "test/predictions.csv", "test/scatter.png"),
     *("onnx/*.onnx", "onnx/*.onnx_data", "onnx/*.json", "onnx/*.py"),
 )
+# Files of earlier uploads that go with a new one: weights that would be loaded in its stead, and what Trainer uploads.
+STALE = (
+    *("*.safetensors", "*.safetensors.index.json", "onnx/", "test/", ".eval_results/"),
+    *("training_args.bin", "optimizer.pt", "scheduler.pt", "rng_state.pth", "trainer_state.json"),
+)
 TEXT_SUFFIXES = {".json", ".md", ".csv", ".yaml", ".txt"}
-_ABSOLUTE_PATH = re.compile(r"""(?<![\w:/.<)\]}-])(?:/(?:[\w.+@ -]+/)+[\w.+@-]+|[A-Za-z]:\\[^\s"',]+)""")
+_NAME = r"[\w.+@\\-][\w.+@ \\-]*"
+_ABSOLUTE_PATH = re.compile(
+    rf"""(?<![\w/.~*<)\]}}-])/(?:{_NAME}/)+(?:{_NAME})?   # /home/me, not the path of a URL
+    | (?<=["'=])/[\w.-]+(?=["'])                          # "/data"
+    | file:/+\w | \b[A-Za-z]:\\+\w | \\{{2,4}}[\w.-]+\\{{1,2}}\w""",
+    re.VERBOSE,
+)
 _MODULE = re.compile(r"^from \.(\w+) import", re.MULTILINE)
 
 
@@ -47,9 +59,11 @@ def write_model_folder(source: str | Path, target: str | Path, repo_id: str | No
             text; the text names the file and the way out. `target` is then as it was.
     """
     source, target = Path(source), Path(target)
-    _check_source(source)
-    with replacing_folder(target, marker="config.json") as fresh:
-        for path in _published(source):
+    weights = _check_source(source)
+    if target.resolve() == source.resolve():
+        raise ValueError(f"{target}: is the model itself; name a new folder")
+    with replacing_folder(target, marker=HANDLER.name) as fresh:
+        for path in [*weights, *_published(source)]:
             copy = fresh / path.relative_to(source)
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, copy)
@@ -72,17 +86,23 @@ def replacing_folder(target: Path, marker: str) -> Iterator[Path]:
     Raises ValueError if `target` holds files, but not the `marker` of an earlier output: those are not ours to remove.
     """
     target = target.resolve()
-    if target.exists() and any(target.iterdir()) and not (target / marker).is_file():
+    if target.exists() and not target.is_dir():
+        raise ValueError(f"{target}: is a file; name a new folder")
+    if target.is_dir() and any(target.iterdir()) and not (target / marker).is_file():
         raise ValueError(f"{target}: holds something else; name a new folder")
     target.parent.mkdir(parents=True, exist_ok=True)
-    fresh = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-    fresh.chmod(0o755)
-    try:
+    with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as scratch:
+        fresh, old = Path(scratch, "new", target.name), Path(scratch, "old")  # a card takes its name from the folder
+        fresh.mkdir(parents=True)
         yield fresh
-        shutil.rmtree(target, ignore_errors=True)
-        fresh.rename(target)
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
+        try:
+            if target.exists():
+                target.rename(old)
+            fresh.rename(target)
+        except BaseException:
+            if old.exists() and not target.exists():
+                old.rename(target)
+            raise
 
 
 def write_code(folder: Path) -> None:
@@ -106,7 +126,8 @@ def check_public(folder: Path, named: Path | None = None) -> None:
                 )
 
 
-def _check_source(source: Path) -> None:
+def _check_source(source: Path) -> list[Path]:
+    """The files of the weights: the ones that `from_pretrained` would load."""
     if not (source / "config.json").is_file():
         raise FileNotFoundError(f"{source}: not a model folder, it has no config.json")
     if not (source / "video_preprocessor_config.json").is_file():
@@ -114,10 +135,19 @@ def _check_source(source: Path) -> None:
             f"{source}: has no video_preprocessor_config.json; save the processor beside the model: "
             "processor.save_pretrained(folder)"
         )
-    if not any(source.glob("model*.safetensors")):
-        other = next(iter([*source.glob("*.bin"), *source.glob("*.pt"), *source.glob("*.pth")]), None)
+    one, index = source / "model.safetensors", source / "model.safetensors.index.json"
+    if not one.is_file() and not index.is_file():
+        other = next((path for suffix in ("bin", "pt", "pth") for path in sorted(source.glob(f"*.{suffix}"))), None)
         found = f"only {other.name}, which may hold any code" if other else "no weights"
         raise FileNotFoundError(f"{source}: has {found}; save the model with save_pretrained, as safetensors")
+    shards = [one] if one.is_file() else [source / name for name in sorted(set(_json(index)["weight_map"].values()))]
+    for shard in shards:
+        try:
+            with safe_open(shard, "np") as file:
+                file.keys()
+        except (OSError, SafetensorError) as error:
+            raise ValueError(f"{shard}: is not a complete safetensors file ({error}); save the model again") from None
+    return shards if one.is_file() else [index, *shards]
 
 
 def _published(source: Path) -> Iterator[Path]:
@@ -126,17 +156,24 @@ def _published(source: Path) -> Iterator[Path]:
 
 
 def _clean(folder: Path) -> None:
-    """Take out what tells of the machine."""
+    """Take out what tells of the machine, and let the configuration name the classes of this version."""
     for name in ("config.json", "video_preprocessor_config.json"):
-        values = json.loads((folder / name).read_text(encoding="utf-8"))
-        values = {key: value for key, value in values.items() if key != "_name_or_path"}
-        if name == "config.json":  # a folder of an earlier version names fewer classes
+        values = _json(folder / name)
+        values.pop("_name_or_path", None)
+        if name == "config.json":
+            if values.get("model_type") != InternVideo2Config.model_type:
+                raise ValueError(f"{name}: model_type {values.get('model_type')!r} is not a model of this package")
             values |= {"auto_map": AUTO_MAP, "custom_pipelines": CUSTOM_PIPELINES}
+        else:
+            values["auto_map"] = {"AutoVideoProcessor": AUTO_MAP["AutoVideoProcessor"]}
         write_text(folder / name, json_text(values))
+    # As the processor saves it: without an image processor, the built-in pipeline refuses to batch.
+    stand_in = {"auto_map": {"AutoImageProcessor": AUTO_MAP["AutoImageProcessor"]}}
+    write_text(folder / "preprocessor_config.json", json_text(stand_in))
     predictions = folder / "test" / "predictions.csv"
     if predictions.is_file():
         rows = list(csv.DictReader(io.StringIO(predictions.read_text(encoding="utf-8"), newline="")))
-        rows = [{**row, "file": Path(row["file"]).name} for row in rows]
+        rows = [{**row, "file": re.split(r"[/\\]", row["file"])[-1]} for row in rows]
         write_text(predictions, csv_text(list(rows[0]) if rows else (), rows))
 
 
@@ -151,3 +188,10 @@ def _modules(config: dict) -> list[str]:
         found.add(module)
         waiting |= set(_MODULE.findall((CODE / f"{module}.py").read_text(encoding="utf-8"))) - found
     return sorted(found)
+
+
+def _json(path: Path) -> dict:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path.name}: is not JSON: {error}") from None

@@ -7,6 +7,7 @@ from importlib import import_module
 _HOMES = {
     "VideoScorer": "cvqa.inference.scorer",
     "ModelError": "cvqa.inference.scorer",
+    "OnnxVideoScorer": "cvqa.models.onnx_video_scorer",
     "VideoScore": "cvqa.models.video_scores",
     "Segment": "cvqa.models.video_scores",
 }

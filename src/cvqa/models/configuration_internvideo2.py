@@ -1,7 +1,6 @@
 """InternVideo2 model configuration."""
 
 from copy import deepcopy
-from copy import deepcopy
 from typing import Any
 
 from huggingface_hub.dataclasses import strict
@@ -22,14 +21,13 @@ AUTO_MAP = {
     "AutoModel": "modeling_internvideo2.InternVideo2ForVideoQualityAssessment",
     "AutoModelForVideoClassification": "modeling_internvideo2.InternVideo2ForVideoClassification",
     "AutoVideoProcessor": "video_processing_internvideo2.InternVideo2VideoProcessor",
+    "AutoImageProcessor": "video_processing_internvideo2.InternVideo2VideoProcessor",
 }
-PIPELINE_TASK = "video-quality-assessment"
 CUSTOM_PIPELINES = {
-    PIPELINE_TASK: {
+    "video-quality-assessment": {
         "impl": "pipeline_video_quality.VideoQualityPipeline",
         "pt": ["AutoModel"],
         "type": "video",
-        "default": None,
     }
 }
 LABEL_KINDS = ("mos", "dmos", "vmaf")
@@ -86,7 +84,7 @@ class InternVideo2Config(PreTrainedConfig):
     """
 
     model_type = "internvideo2"
-    # How `custom_pipelines` is held; the package, which registers its pipeline, has another one.
+    # What holds `custom_pipelines`: a plain dictionary where the code comes with the folder. The package has its own.
     pipelines_type = dict
 
     hidden_size: int = 384
@@ -120,10 +118,11 @@ class InternVideo2Config(PreTrainedConfig):
         if self.id2label is None:
             self.id2label = {0: "quality"}
         self.problem_type = "regression"
-        # Where a saved folder finds its classes when the package is not installed.
-        kwargs.setdefault("auto_map", dict(AUTO_MAP))
-        kwargs["custom_pipelines"] = self.pipelines_type(deepcopy(CUSTOM_PIPELINES))
-        kwargs.pop("custom_pipelines", None)
+        # Where a saved folder finds its classes when the package is not installed. What an older version wrote there
+        # gives way to what this one saves; what points to a repository stays.
+        elsewhere = {name: place for name, place in (kwargs.get("auto_map") or {}).items() if "--" in place}
+        kwargs["auto_map"] = {**AUTO_MAP, **elsewhere}
+        kwargs["custom_pipelines"] = self.pipelines_type(deepcopy(CUSTOM_PIPELINES))  # `pipeline` writes into it
         super().__post_init__(**kwargs)
 
     @classmethod
@@ -140,17 +139,6 @@ class InternVideo2Config(PreTrainedConfig):
         if size not in SIZES:
             raise ValueError(f"unknown size {size!r}: choose one of {', '.join(SIZES)}")
         return cls(**{"hidden_act": "gelu_pytorch_tanh", **SIZES[size], **overrides})
-
-    @property
-    def custom_pipelines(self) -> dict[str, dict]:
-        """Where a saved folder finds its pipeline: nothing where the package has registered it, which comes first."""
-        from transformers.pipelines import PIPELINE_REGISTRY
-
-        # A copy: transformers puts classes into it.
-        return {} if PIPELINE_TASK in PIPELINE_REGISTRY.supported_tasks else deepcopy(CUSTOM_PIPELINES)
-
-    def to_dict(self) -> dict[str, Any]:
-        return {**super().to_dict(), "custom_pipelines": CUSTOM_PIPELINES}
 
     @property
     def intermediate_size(self) -> int:

@@ -570,14 +570,27 @@ class InternVideo2ForVideoQualityAssessment(InternVideo2PreTrainedModel):
 
 
 class InternVideo2ForVideoClassification(InternVideo2ForVideoQualityAssessment):
-    """The same model as the built-in pipeline `video-classification` wants it: what it shows is the quality itself."""
+    """The same model and weights for the pipeline `video-classification`, which shows `logits` as they are.
+
+    Here they are the quality from 0 to 100, higher is better. The loss is that of the base class, on the label scale.
+    """
 
     @can_return_tuple
-    def forward(self, pixel_values_videos: torch.Tensor, **kwargs: Unpack[TransformersKwargs]) -> VideoQualityOutput:
-        """As of [`InternVideo2ForVideoQualityAssessment`], but `logits` (batch_size, 1) are quality from 0 to 100."""
-        output = super().forward(pixel_values_videos, **kwargs)
-        output.logits = self.quality_score(output.logits)[:, None]
-        return output
+    def forward(
+        self,
+        pixel_values_videos: torch.Tensor,
+        labels: torch.Tensor | None = None,
+        **kwargs: Unpack[TransformersKwargs],
+    ) -> VideoQualityOutput:
+        outputs = super().forward(pixel_values_videos, labels, **kwargs)
+        # Clipping to the scale would make an infinite output look like a perfect video.
+        quality = super().quality_score(outputs.logits).unsqueeze(-1)
+        outputs.logits = quality.where(outputs.logits.isfinite(), torch.nan)
+        return outputs
+
+    def quality_score(self, logits: torch.Tensor) -> torch.Tensor:
+        """The `logits` of this class, which are the quality already, as `torch.FloatTensor` of `(batch_size,)`."""
+        return logits.float().flatten()
 
 
 __all__ = [

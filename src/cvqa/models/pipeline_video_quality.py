@@ -1,13 +1,15 @@
 """The pipeline `video-quality-assessment`: videos in, scores from 0 to 100 out."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from itertools import chain, islice
 from typing import Any
 
 import numpy as np
 import torch
-from transformers.pipelines import Pipeline
+from PIL import Image
+from transformers.pipelines.base import ChunkPipeline
 
 from .video_plan import MAX_VIEWS, VideoPlan
 from .video_processing_internvideo2 import is_array, list_videos, open_video, to_channels_first
@@ -15,29 +17,36 @@ from .video_reader import VideoError
 from .video_scores import VideoScore, one_line
 
 
-class VideoQualityPipeline(Pipeline):
+class VideoQualityPipeline(ChunkPipeline):
     """
-    Scores videos without their reference, each in several views over its length; higher is better.
+    Scores videos without their reference, each in several views over its length; 0 to 100, higher is better.
 
     A video is a path, an http(s) URL, the bytes of a file, a uint8 RGB array or tensor (frames, height, width, 3) or
-    (frames, 3, height, width), or a list of PIL frames.
+    (frames, 3, height, width), a list of frames of one size, or an open `VideoReader`, which stays open. A list of
+    videos gives a list of results; in it, one that cannot be scored has the score `None` and the reason in `error`, and
+    the rest goes on. A generator or a `Dataset` of videos gives an iterator of such results.
 
-    Args (of a call or of `pipeline(...)`):
-        segments (`float`): Also tell the quality of every step of this many seconds.
+    Args (of `pipeline(...)` or of a call):
+        segments (`float`, *optional*): Also tell the quality of every step of this many seconds.
         max_views (`int`, defaults to 10): The most views of one video.
-        fps (`float`, defaults to 25): Frames per second of arrays, which do not tell.
-        batch_size (`int`): Clips that the model sees at once, also of several videos.
+        fps (`float`, defaults to 25): Frames per second of frames in memory, which do not tell.
+        batch_size (`int`, defaults to 1): Clips that the model sees at once, of one video or of several.
 
-    Returns a dictionary per video: `file`, `score` (0 to 100), `label` ("quality"), `interval` [low, high], `segments`
-    [{`start`, `end`, `score`}], `model`, `error` (None). A list of videos gives a list; in it, a video that cannot be
-    scored has the score None and the reason in `error`. A single one raises `VideoError`.
+    Returns (`dict`):
+        `score` (0 to 100), `label` ("quality"), `interval` [low, high], `segments` and `views` [{`start`, `end`,
+        `score`}], `file`, `model`, `error` and the facts `duration`, `fps`, `width`, `height`, `codec`; see
+        `VideoScore`, which `cvqa.VideoScorer` gives for the same file with the same values.
+
+    Raises:
+        VideoError: A single video cannot be scored; it names the file and the reason.
 
     Example:
 
     ```python
     >>> from transformers import pipeline
-    >>> score = pipeline("video-quality-assessment", model="org/cvqa-student", trust_remote_code=True)
-    >>> score("movie.mp4", segments=1.0)["score"]
+
+    >>> assess = pipeline("video-quality-assessment", model="org/cvqa-student", trust_remote_code=True)
+    >>> assess("movie.mp4", segments=1.0)["score"]
     ```
     """
 
@@ -47,112 +56,145 @@ class VideoQualityPipeline(Pipeline):
     _load_tokenizer = False
     _load_video_processor = True
 
-    def __call__(self, inputs: Any, **kwargs: Any) -> dict | list[dict]:
-        is_batch = isinstance(inputs, (list, tuple)) and not is_frames(inputs)
-        videos = list(inputs) if is_batch else [inputs]
-        results = super().__call__([{"video": video, "in_batch": is_batch} for video in videos], **kwargs)
-        return results if is_batch else results[0]
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        if self.device.type == "cpu":
+            # Weights lie in the mapped file as its header happens to place them, and so would choose the matrix
+            # kernels, and with them the last digits of a score.
+            for parameter in self.model.parameters():
+                parameter.data = parameter.data.clone()
 
-    def _sanitize_parameters(self, segments=None, max_views=None, fps=None, **kwargs):
-        if kwargs:
-            raise TypeError(f"unknown option(s) {', '.join(kwargs)}: choose from segments, max_views, fps, batch_size")
+    def __call__(self, inputs: Any, **kwargs: Any) -> dict | list[dict] | Iterator[dict]:
+        if is_one_video(inputs):
+            (result,) = super().__call__([inputs], **kwargs)
+            if result["error"] is not None:
+                raise VideoError(result["file"], result["error"])
+            return result
+        if isinstance(inputs, (list, tuple)) or is_array(inputs):
+            return super().__call__(list(inputs), **kwargs) if len(inputs) else []
+        return super().__call__(inputs, **kwargs)
+
+    def open(self, video: Any, fps: float = 25.0) -> AbstractContextManager:
+        """The reader of whatever the pipeline takes for a video, for a `with`. Raises VideoError or ValueError."""
+        if hasattr(video, "get_batch"):
+            return nullcontext(video)
+        return open_video(video) if isinstance(video, (str, os.PathLike, bytes)) else VideoInMemory(video, fps)
+
+    def _sanitize_parameters(self, segments=None, max_views=None, fps=None, **unknown):
+        if unknown:
+            raise TypeError(f"unknown option(s) {', '.join(unknown)}: there are segments, max_views, fps, batch_size")
         given = {"segments": segments, "max_views": max_views, "fps": fps}
         return {name: value for name, value in given.items() if value is not None}, {}, {}
 
     def preprocess(
-        self, video: dict, segments: float | None = None, max_views: int = MAX_VIEWS, fps: float = 25.0
-    ) -> Iterator[dict]:
-        """One clip after the other; the last one brings what makes a result of their scores."""
-        source, name = video["video"], name_of(video["video"])
+        self, video: Any, segments: float | None = None, max_views: int = MAX_VIEWS, fps: float = 25.0
+    ) -> Iterator[dict[str, Any]]:
+        """The clips of a video, one by one, as `pixels` (num_frames, 3, height, width).
+
+        The last one is marked, as it brings `plan`, or `error`, in which case its `pixels` are None.
+        """
+        part = {"file": name_of(video), "error": None}
         try:
-            with open_source(source, fps) as reader:
+            with self.open(video, fps) as reader:
                 plan = VideoPlan(reader, self.video_processor.sampling(), segments, max_views)
                 for window, frames in plan.clips(reader, self._prepare):
-                    chunk = {"pixel_values_videos": torch.stack(frames)[None], "window": window, "name": name}
-                    yield {**chunk, "plan": plan, "error": None, "is_last": window == plan.windows[-1]}
-        except (VideoError, ValueError) as error:
-            if not video["in_batch"]:
-                raise
-            reason = one_line(getattr(error, "reason", error))
-            size = (self.video_processor.crop_size.height, self.video_processor.crop_size.width)
-            blank = torch.zeros(1, self.video_processor.num_frames, 3, *size)
-            chunk = {"pixel_values_videos": blank, "window": None, "plan": None}
-            yield {**chunk, "name": name, "error": reason, "is_last": True}
+                    is_last = window == plan.windows[-1]
+                    yield part | {"pixels": torch.stack(frames), "window": window, "plan": plan, "is_last": is_last}
+        except Exception as error:  # whatever a broken file provokes must not end the batch
+            yield part | {"pixels": None, "error": one_line(getattr(error, "reason", error)), "is_last": True}
 
     def _prepare(self, frames: np.ndarray) -> torch.Tensor:
+        """Uint8 frames (n, height, width, 3) as the model takes them, float32 (n, 3, height, width)."""
         return self.video_processor([frames], do_sample_frames=False, return_tensors="pt")["pixel_values_videos"][0]
 
     def get_iterator(
-        self, inputs, num_workers: int, batch_size: int, preprocess_params, forward_params, postprocess_params
-    ) -> Iterator[dict]:
-        """The result of each video; a batch of clips may be of several."""
-        clips, done = chain.from_iterable(self.preprocess(video, **preprocess_params) for video in inputs), []
+        self,
+        inputs: Iterable,
+        num_workers: int,
+        batch_size: int,
+        preprocess_params: dict,
+        forward_params: dict,
+        postprocess_params: dict,
+    ) -> Iterator[dict[str, Any]]:
+        """The result of each video. The base class cannot batch without a tokenizer; here videos share batches."""
+        videos = (inputs[i] for i in range(len(inputs))) if hasattr(inputs, "__len__") else inputs
+        clips = chain.from_iterable(self.preprocess(video, **preprocess_params) for video in videos)
+        parts: list[dict[str, Any]] = []
         while batch := list(islice(clips, batch_size)):
-            pixels = torch.cat([clip.pop("pixel_values_videos") for clip in batch])
-            qualities = self.forward({"pixel_values_videos": pixels})["quality"].tolist()
-            for clip, quality in zip(batch, qualities):
-                done.append({**clip, "quality": quality})
-                if clip["is_last"]:
-                    yield self.postprocess(done)
-                    done = []
+            pixels = [part["pixels"] for part in batch if part["pixels"] is not None]
+            qualities = iter(self.forward({"pixels": torch.stack(pixels)})["quality"].tolist() if pixels else ())
+            for part in batch:
+                quality = None if part.pop("pixels") is None else next(qualities)
+                parts.append(part | {"quality": quality})
+                if part["is_last"]:
+                    yield self.postprocess(parts, **postprocess_params)
+                    parts = []
 
-    def _forward(self, inputs: dict) -> dict:
-        logits = self.model(pixel_values_videos=inputs["pixel_values_videos"].to(self.model.dtype)).logits
-        logits = logits.float().flatten()
+    def _forward(self, inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        logits = self.model(pixel_values_videos=inputs["pixels"].to(self.dtype)).logits.float().flatten()
         # Clipping to the scale would make an infinite output look like a perfect video.
         return {"quality": self.model.quality_score(logits).where(logits.isfinite(), torch.nan)}
 
-    def postprocess(self, chunks: list[dict]) -> dict:
-        last, model = chunks[-1], self.model.config._name_or_path
-        if last["error"] is not None:
-            result = VideoScore(file=last["name"], model=model, error=last["error"])
-        else:
-            qualities = {chunk["window"]: chunk["quality"] for chunk in chunks}
-            result = last["plan"].result(last["name"], model, qualities)
-        return {"label": self.model.config.id2label[0], **result.to_dict()}
+    def postprocess(self, parts: list[dict[str, Any]]) -> dict[str, Any]:
+        """The result of a video from its clips in order, each with its `quality`."""
+        last, model = parts[-1], self.model.name_or_path
+        try:
+            if last["error"] is not None:
+                raise VideoError(last["file"], last["error"])
+            score = last["plan"].result(last["file"], model, {part["window"]: part["quality"] for part in parts})
+        except VideoError as error:
+            score = VideoScore(file=last["file"], model=model, error=error.reason)
+        stretches = {name: [s._asdict() for s in getattr(score, name)] for name in ("segments", "views")}
+        interval = None if score.interval is None else list(score.interval)
+        return {**vars(score), **stretches, "interval": interval, "label": self.model.config.id2label[0]}
 
     def save_pretrained(self, save_directory: str | os.PathLike, **kwargs: Any) -> None:
-        """The model folder, with the video processor."""
+        """Model and video processor, with the code of both and of the pipeline."""
         self.model.save_pretrained(save_directory, **kwargs)
         self.video_processor.save_pretrained(save_directory, **kwargs)
 
 
-class ArrayVideo:
-    """Frames in memory, with what `VideoPlan` asks of a reader."""
+class VideoInMemory:
+    """Frames in memory, with what `VideoPlan` asks of a reader.
 
-    codec, transfer, damaged = None, None, False
+    Raises ValueError for what is not the uint8 RGB frames of one video.
+    """
+
+    path, codec, transfer, damaged = "<frames>", None, None, False
 
     def __init__(self, frames: Any, fps: float):
-        (frames,) = list_videos(frames)
-        self._frames = to_channels_first(torch.as_tensor(frames)).permute(0, 2, 3, 1).numpy()
-        self.path, self.fps = "<frames>", fps
-        self.timestamps, self.duration = np.arange(len(self._frames)) / fps, len(self._frames) / fps
+        (video,) = list_videos(frames)
+        self._frames = to_channels_first(torch.as_tensor(video)).permute(0, 2, 3, 1)  # (frames, height, width, 3)
+        if not len(self._frames) or not fps > 0:
+            raise ValueError(f"A video has at least one frame and a rate above 0, not {len(self._frames)} at {fps}.")
+        self.timestamps, self.duration, self.fps = np.arange(len(self)) / fps, len(self) / fps, float(fps)
         self.height, self.width = self._frames.shape[1:3]
 
     def __len__(self) -> int:
         return len(self._frames)
 
-    def __enter__(self) -> "ArrayVideo":
+    def __enter__(self) -> "VideoInMemory":
         return self
 
     def __exit__(self, *exception: object) -> None:
         pass
 
     def get_batch(self, indices: np.ndarray) -> np.ndarray:
-        return self._frames[np.asarray(indices)]
+        return self._frames[torch.as_tensor(indices)].cpu().numpy()
 
 
-def open_source(video: Any, fps: float):
-    return open_video(video) if isinstance(video, (str, os.PathLike, bytes)) else ArrayVideo(video, fps)
-
-
-def is_frames(videos: list | tuple) -> bool:
-    """Whether a list is the frames of one video rather than several videos."""
-    first = videos[0] if len(videos) else None
-    return hasattr(first, "convert") or (is_array(first) and first.ndim == 3)
+def is_one_video(inputs: Any) -> bool:
+    """Whether this is a single video rather than several. A list of pictures is the frames of one."""
+    if isinstance(inputs, (list, tuple)):
+        return bool(inputs) and (isinstance(inputs[0], Image.Image) or (is_array(inputs[0]) and inputs[0].ndim == 3))
+    if is_array(inputs):
+        return inputs.ndim != 5
+    single = isinstance(inputs, (str, os.PathLike, bytes)) or hasattr(inputs, "get_batch")
+    return single or (not isinstance(inputs, Iterable) and not hasattr(inputs, "__getitem__"))
 
 
 def name_of(video: Any) -> str:
+    """What results call a video."""
     if isinstance(video, bytes):
         return f"<{len(video)} bytes>"
-    return os.fsdecode(video) if isinstance(video, (str, os.PathLike)) else "<frames>"
+    return os.fsdecode(video) if isinstance(video, (str, os.PathLike)) else getattr(video, "path", VideoInMemory.path)

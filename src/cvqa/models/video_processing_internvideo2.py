@@ -5,9 +5,11 @@ same video gives the same pixels, bit for bit, by whichever way it comes.
 """
 
 import io
+import json
 import os
 from collections.abc import Callable
-from typing import Any, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
@@ -27,6 +29,10 @@ from transformers.video_utils import VideoMetadata, make_batched_metadata
 
 from .video_reader import VideoError, VideoReader, refuse_hdr
 from .video_views import FrameSampling, fragment_offsets
+
+
+if TYPE_CHECKING:  # transformers saves with a file what it imports: so the pipeline travels with the processor
+    from .pipeline_video_quality import VideoQualityPipeline  # noqa: F401
 
 
 class InternVideo2VideoProcessorKwargs(VideosKwargs, total=False):
@@ -142,6 +148,17 @@ class InternVideo2VideoProcessor(BaseVideoProcessor):
         options = {**vars(self), **overrides}
         names = ("do_rescale", "rescale_factor", "do_normalize", "image_mean", "image_std")
         return self.rescale_and_normalize(views.contiguous(), **{name: options[name] for name in names})
+
+    def save_pretrained(self, save_directory: str | os.PathLike, **kwargs: Any) -> list[str]:
+        """As every video processor, and a file by which AutoImageProcessor finds this class, too.
+
+        The pipeline `video-classification` uses the video processor, but batches only if there is an image processor.
+        """
+        saved = super().save_pretrained(save_directory, **kwargs)
+        place = f"{type(self).__module__.rpartition('.')[2]}.{type(self).__name__}"
+        path = Path(save_directory) / "preprocessor_config.json"
+        path.write_text(json.dumps({"auto_map": {"AutoImageProcessor": place}}, indent=2) + "\n", encoding="utf-8")
+        return [*saved, str(path)]
 
     def sample_frames(
         self,

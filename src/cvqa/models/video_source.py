@@ -21,6 +21,9 @@ NO_TIME = np.iinfo(np.int64).min
 
 _URL = re.compile(r"https?://", re.IGNORECASE)
 _TIMEOUT = 30.0  # seconds without an answer after which a URL is given up
+# Formats that are no video but name others, here or anywhere in the network, for FFmpeg to open. The rest is allowed.
+_LISTS = {"concat", "dash", "hds", "hls", "imf", "lavfi", "rtp", "rtsp", "sap", "sdp", "smoothstreaming"}
+_FORMATS = ",".join(sorted({name for names in av.formats_available - _LISTS for name in names.split(",")} - _LISTS))
 # Formats that store no length of a packet, so that a file cut within its last one seems to end like any other.
 _OPEN_ENDED = {"h264", "hevc", "vvc", "obu", "m4v", "mpegvideo", "mpeg", "mpegts"}
 
@@ -137,7 +140,7 @@ class VideoSource:
                 _openable(self._path),
                 metadata_errors="ignore",
                 timeout=timeout,
-                container_options={"protocol_whitelist": protocols},
+                container_options={"protocol_whitelist": protocols, "format_whitelist": _FORMATS},
             )
         except (av.FFmpegError, UnicodeError) as error:
             raise VideoError(self._name, _why_unreadable(self._path, error)) from None
@@ -365,6 +368,8 @@ def _why_unreadable(path: str | os.PathLike | BinaryIO, error: Exception) -> str
         return "the file is empty"
     with file.open("rb") as opened:
         start = opened.read(12)
+    if start.startswith((b"#EXTM3U", b"ffconcat")):
+        return "a playlist, not a video; name the files that it lists"
     if start[4:8] == b"ftyp":
         return "its index (moov) is missing: the file was cut short, or its recording was never finished"
     if file.suffix.lower() in {".rgb", ".raw"}:
