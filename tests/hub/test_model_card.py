@@ -31,7 +31,7 @@ RUN = {
     "teacher": {"start": "org/teacher", "parameters": 1021000000, "mode": "joint"},
     "loss_weights": {"teacher_regression": 1.0, "student_regression": 1.0, "feature": 1.0},
     "cost": {
-        "parameters": 23046145, "macs": 83300000000, "clip": "8 frames of 224x224", "latency_ms": 412.5, "machine": "a CPU"
+        "parameters": 23046145, "macs": 83300000000, "clip": "8 frames", "latency_ms": 412.5, "machine": "a CPU"
     },
     "steps": 40, "clips_per_update": 16, "learning_rate": 1e-3, "seed": 0, "device": "cpu", "mixed_precision": "no",
     "best_validation_srcc": 0.5, "versions": {"torch": "2.14.1"},

@@ -54,7 +54,7 @@ def test_the_trainer_publishes_the_model_and_nothing_private(hub, tmp_path, clip
 
 def test_without_permission_it_is_told_before_training(hub, tmp_path, clips):
     hub.fail("create", 403)
-    with pytest.raises(HubError, match="org/tiny: nothing was published: 403: .*write permission"):
+    with pytest.raises(HubError, match=r"org/tiny: nothing was published: 403: .*write permission"):
         quality_trainer(tmp_path / "student", clips, push_to_hub=True, hub_model_id="org/tiny")
 
 

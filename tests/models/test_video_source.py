@@ -158,3 +158,18 @@ def test_nothing_stays_open(clip, tmp_path):
                 pass
         counts.append(held())
     assert counts[0] == counts[1] == counts[2]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("list.m3u8", "#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\n{place}\n#EXT-X-ENDLIST\n"),
+        ("list.mp4", "ffconcat version 1.0\nfile {place}\n"),
+    ],
+)
+def test_a_list_of_other_files_is_refused_and_none_of_them_read(clip, tmp_path, name, text):
+    (tmp_path / "video.ts").write_bytes(clip("h264.ts").read_bytes())
+    for place in ("video.ts", f"file://{tmp_path}/video.ts"):
+        (tmp_path / name).write_text(text.format(place=place))
+        with pytest.raises(VideoError, match="a playlist, not a video"):
+            VideoReader(tmp_path / name)
