@@ -25,7 +25,7 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", metavar="MODEL", help="folder or Hub repository of the model")
     parser.add_argument("data", metavar="DATA", type=Path, help="table of videos and scores, or folder of a data set")
-    parser.add_argument("--name", help="kind of data set (default: csv for a file, ladder for a folder)")
+    parser.add_argument("--name", help="kind of data set (default: told by what lies there)")
     parser.add_argument("--split", default="test", choices=("train", "validation", "test", "all"), help="default: test")
     parser.add_argument("--split-seed", type=int, default=0, help="seed of the split, as in training (default: 0)")
     parser.add_argument(
@@ -45,7 +45,7 @@ def parse_arguments() -> argparse.Namespace:
     table.add_argument("--higher-is-better", action=argparse.BooleanOptionalAction, help="direction of the scores")
     table.add_argument("--label-kind", choices=("mos", "dmos", "vmaf"))
     arguments = parser.parse_args()
-    arguments.name = arguments.name or ("ladder" if arguments.data.is_dir() else "csv")
+    arguments.name = arguments.name or kind_of(arguments.data)
     values = {key: getattr(arguments, key) for key in ABOUT_TABLE}
     arguments.options = {key: value for key, value in values.items() if value is not None}
     if arguments.options and arguments.name != "csv":
@@ -53,6 +53,12 @@ def parse_arguments() -> argparse.Namespace:
             f"{', '.join(arguments.options)}: only for a table, a data set of kind {arguments.name} knows itself"
         )
     return arguments
+
+
+def kind_of(data: Path) -> str:
+    if is_published(data):
+        return "hub"
+    return "ladder" if data.is_dir() else "csv"
 
 
 def main() -> int:

@@ -29,9 +29,9 @@ def write_folder(args: argparse.Namespace, target: Path) -> dict:
         from cvqa import load_quality_dataset
         from cvqa.hub.dataset import write_dataset_folder
 
-        folder = Path(args.source).is_dir()
-        splits = load_quality_dataset("ladder", args.source) if folder else load_quality_dataset(args.source)
-        write_dataset_folder(splits, target, name=args.repo_id.split("/")[-1], license=args.license)
+        name = "ladder" if Path(args.source, "ladder.json").is_file() else None
+        splits = load_quality_dataset(name, args.source) if name else load_quality_dataset(args.source)
+        write_dataset_folder(splits, target, repo_id=args.repo_id, license=args.license)
         return {"repo_type": "dataset", "replaces": ("data/*.parquet",)}
     write_model_folder(args.source, target, args.repo_id)
     return {"repo_type": "model", "replaces": STALE}
@@ -44,7 +44,7 @@ def main() -> int:
     kind = parser.add_mutually_exclusive_group()
     kind.add_argument("--space", action="store_true", help="a Space that runs the web page with this model")
     kind.add_argument("--dataset", action="store_true", help="a data set as Parquet")
-    parser.add_argument("--license", default="other", help="of the data set, an SPDX name (default: %(default)s)")
+    parser.add_argument("--license", default="unknown", help="of the data set, an SPDX name (default: %(default)s)")
     parser.add_argument("--private", action="store_true", default=None, help="if the repository is new")
     parser.add_argument("--revision", help="branch (default: main)")
     parser.add_argument("--message", default="Upload with cvqa", help="of the commit")

@@ -1,7 +1,6 @@
 """What the training scripts share: data, models and processor from the command line, and what a run leaves behind."""
 
 import contextlib
-import hashlib
 import json
 import logging
 import math
@@ -20,6 +19,7 @@ from transformers import AutoModel, AutoVideoProcessor, PreTrainedModel, set_see
 from transformers.utils import logging as transformers_logging
 
 from ..data import cache_frames, check_copies, get_scale, load_quality_dataset
+from ..data.splits import fingerprint
 from ..evaluation import evaluate_dataset, save_report, text_table
 from ..evaluation.cost import count_macs, machine, measure_latency
 from ..files import json_text, write_text
@@ -214,7 +214,7 @@ def finish(
     if trainer.args.push_to_hub:
         try:
             trainer.push_to_hub()
-        except HubError as error:
+        except (HubError, ValueError, OSError) as error:
             sys.exit(f"{error}; the model is saved: python scripts/push_to_hub.py {folder} {trainer.hub_model_id}")
     trainer.accelerator.end_training()
 
@@ -280,16 +280,6 @@ def resolutions(split) -> list[str]:
     """The sizes of the videos, as "1920x1080"; unknown ones are left out."""
     sizes = sorted({(width, height) for width, height in zip(split["width"], split["height"]) if width and height})
     return [f"{width}x{height}" for width, height in sizes]
-
-
-def fingerprint(splits: DatasetDict) -> str:
-    """Hash of which videos have which scores in which split, by file name, so that it is the same on every machine."""
-    rows = [
-        [name, Path(video).name, repr(score)]
-        for name, split in sorted(splits.items())
-        for video, score in sorted(zip(split["video"], split["score"]))
-    ]
-    return hashlib.sha256(json.dumps(rows).encode()).hexdigest()[:16]
 
 
 def public_argument(argument: str) -> str:

@@ -22,7 +22,7 @@ from ..data.splits import SPLITS, check_disjoint, fingerprint
 from ..files import json_text, write_text
 from ..video import VideoError, VideoReader
 from .dataset_card import FACTS, dataset_card, published_rows
-from .folder import _ABSOLUTE_PATH, check_public, replacing_folder
+from .folder import ABSOLUTE_PATH, check_public, replacing_folder
 
 
 logger = logging.getLogger(__name__)
@@ -101,7 +101,7 @@ def _public(splits: Mapping[str, Dataset]) -> dict[str, Dataset]:
         if column in ("video", "reference") or getattr(feature, "dtype", None) != "string":
             continue
         values = {value for split in splits.values() for value in split[column] if value}
-        if not any(map(_ABSOLUTE_PATH.search, values)):
+        if not any(map(ABSOLUTE_PATH.search, values)):
             continue
         if column not in ("content_id", "family"):
             logger.warning("the column %s is left out: it holds absolute paths", column)

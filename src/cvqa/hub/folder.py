@@ -35,7 +35,7 @@ STALE = (
 )
 TEXT_SUFFIXES = {".json", ".md", ".csv", ".yaml", ".txt"}
 _NAME = r"[\w.+@\\-][\w.+@ \\-]*"
-_ABSOLUTE_PATH = re.compile(
+ABSOLUTE_PATH = re.compile(
     rf"""(?<![\w/.~*<)\]}}-])/(?:{_NAME}/)+(?:{_NAME})?   # /home/me, not the path of a URL
     | (?<=["'=])/[\w.-]+(?=["'])                          # "/data"
     | file:/+\w | \b[A-Za-z]:\\+\w | \\{{2,4}}[\w.-]+\\{{1,2}}\w""",
@@ -118,7 +118,7 @@ def check_public(folder: Path, named: Path | None = None) -> None:
         if path.suffix not in TEXT_SUFFIXES:
             continue
         for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-            found = _ABSOLUTE_PATH.search(line)
+            found = ABSOLUTE_PATH.search(line)
             if found:
                 raise ValueError(
                     f"{(named or folder) / path.relative_to(folder)}: line {number} holds the absolute path "
