@@ -15,6 +15,8 @@ from transformers import AutoModel, AutoVideoProcessor
 from transformers.utils import logging
 
 import cvqa  # registers the models with the Auto classes
+from cvqa.data.hub_dataset import is_published
+from cvqa.data.rows import TABLE_SUFFIXES
 from cvqa.evaluation import MAPPINGS, evaluate_dataset, save_report, text_table
 
 
@@ -56,9 +58,9 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def kind_of(data: Path) -> str:
-    if is_published(data):
-        return "hub"
-    return "ladder" if data.is_dir() else "csv"
+    if data.is_file() or data.suffix.lower() in TABLE_SUFFIXES:
+        return "csv"
+    return "hub" if is_published(data) else "ladder"
 
 
 def main() -> int:

@@ -14,6 +14,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from huggingface_hub.utils import disable_progress_bars
+
 from cvqa.hub.folder import STALE, write_model_folder
 from cvqa.hub.push import HubError, push_folder
 
@@ -51,6 +53,8 @@ def main() -> int:
     parser.add_argument("--output", type=Path, metavar="DIR", help="only write the folder, publish nothing")
     args = parser.parse_args()
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    if not sys.stderr.isatty():
+        disable_progress_bars()
     try:
         with tempfile.TemporaryDirectory() as scratch:
             target = args.output or Path(scratch, "folder")

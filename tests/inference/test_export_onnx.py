@@ -8,7 +8,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from exported_model import copy_of, exported_tiny_model
+from exported_model import TOLERANCES, copy_of, exported_tiny_model
 from real_clips import encode, panned, save_tiny_model
 from transformers import AutoModel
 
@@ -116,7 +116,7 @@ def test_files_given_are_what_it_is_checked_with(folder, clip, tmp_path):
 
 def test_large_weights_lie_beside_the_model(folder, clip, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "EXTERNAL_BYTES", 10_000)
-    report = export_onnx(save_tiny_model(tmp_path / "model"), ["fp32", "int8"], [clip])
+    report = export_onnx(save_tiny_model(tmp_path / "model"), ["fp32", "int8"], [clip], TOLERANCES)
     for precision in ("fp32", "int8"):
         name = ONNX_FILES[precision]
         path = tmp_path / "model" / "onnx" / name

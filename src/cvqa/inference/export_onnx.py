@@ -301,17 +301,19 @@ def _check(folder: Path, precision: str, batch_size: int, deviation: dict[str, f
 
 @contextmanager
 def _replacing_folder(target: Path) -> Iterator[Path]:
-    """A folder to write to beside `target`; the block's end puts it in its place, an error removes it."""
-    partial, old = (target.with_name(f".{target.name}.{os.getpid()}.{kind}") for kind in ("part", "old"))
-    try:
-        partial.mkdir()
-        yield partial
+    """A folder to write to beside `target`; the block's end puts it in its place, an error leaves `target` alone."""
+    with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as scratch:
+        fresh, old = Path(scratch, "new"), Path(scratch, "old")
+        fresh.mkdir()
+        yield fresh
         if target.exists():
             target.rename(old)
-        partial.rename(target)
-    finally:
-        for folder in (partial, old):
-            shutil.rmtree(folder, ignore_errors=True)
+        try:
+            fresh.rename(target)
+        except BaseException:
+            if old.exists():
+                old.rename(target)
+            raise
 
 
 def _sha256(path: Path) -> str:
