@@ -3,6 +3,7 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
 from datasets import Dataset, DatasetDict
 from photo_clips import pan, write_clip
 
@@ -202,8 +203,17 @@ def test_after_an_interruption_it_goes_on(clips, tmp_path, decoded, monkeypatch)
     assert decoded == [paths["c"]]
 
 
+@pytest.fixture
+def two_threads():
+    """With a pool of threads in this process, in which a forked one would hang."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.mark.parametrize("processor", [native(), InternVideo2VideoProcessor()])
-def test_processes_give_the_same(clips, tmp_path, processor):
+def test_processes_give_the_same(clips, tmp_path, processor, two_threads):
     paths, _ = clips
     one = cache_frames(table(*paths.values()), processor, tmp_path / "one", num_proc=1)
     two = cache_frames(table(*paths.values()), processor, tmp_path / "two", num_proc=2)

@@ -19,7 +19,7 @@ def train(folder: Path, processes: int, **settings) -> dict:
     launch += ["--mixed_precision", "no", "--num_processes", str(processes), "--main_process_port", "0"]
     result = subprocess.run(
         [sys.executable, *launch, str(Path(__file__).with_name("train_tiny.py")), str(folder), json.dumps(settings)],
-        env={**os.environ, "ACCELERATE_USE_CPU": "true", "PYTHONPATH": str(ROOT / "tests"), "OMP_NUM_THREADS": "1"},
+        env={**os.environ, "ACCELERATE_USE_CPU": "true", "PYTHONPATH": str(ROOT / "tests")},
         capture_output=True,
         text=True,
         timeout=300,

@@ -173,7 +173,16 @@ def test_a_name_without_owner_is_the_users_own(hub, folder):
         assert push_folder(folder, "cvqa-student") == f"{hub.url}/me/cvqa-student"
 
 
+def test_offline_mode_is_told(folder, waits, monkeypatch):
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setenv("HF_TOKEN", "hf_loopback")
+    with pytest.raises(HubError, match="HF_HUB_OFFLINE is set; unset it"):
+        push_folder(folder, REPO)
+    assert not waits
+
+
 def test_nobody_there(folder, waits, monkeypatch):
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", "http://127.0.0.1:9")
     monkeypatch.setenv("HF_TOKEN", "hf_loopback")
     with pytest.raises(HubError, match="the connection failed"):
