@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import skimage.data
 
-from cvqa.video.encoding import ENCODERS, EncodingError, encode, probe, store_reference
+from cvqa.video.encoders import ENCODERS
+from cvqa.video.encoding import EncodingError, encode, probe, store_reference
 from cvqa.video.photographs import pan_and_zoom
 from cvqa.video.vmaf import full_reference_scores
 

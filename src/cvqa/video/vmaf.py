@@ -1,4 +1,4 @@
-"""Full-reference scores of an encode against its source: VMAF and PSNR, by ffmpeg's libvmaf filter."""
+"""Full-reference scores of an encode against its source: VMAF, PSNR and SSIM, in one call of ffmpeg."""
 
 import json
 import os
@@ -21,7 +21,11 @@ class VmafError(ValueError):
 
 
 def full_reference_scores(
-    distorted: str | os.PathLike, reference: str | os.PathLike, model: str = "vmaf_v0.6.1", threads: int = 1
+    distorted: str | os.PathLike,
+    reference: str | os.PathLike,
+    model: str = "vmaf_v0.6.1",
+    threads: int = 1,
+    frame_step: int = 1,
 ) -> dict:
     """Compare `distorted` with `reference`, frame by frame in order of display, whatever their timestamps.
 
@@ -31,10 +35,13 @@ def full_reference_scores(
     Args:
         model: one of libvmaf's built-in models: "vmaf_v0.6.1", "vmaf_v0.6.1neg", "vmaf_4k_v0.6.1", ...
         threads: threads of libvmaf.
+        frame_step: every so many-th frame of the reference, from the first on, is what `distorted` shows: an encode at
+            a lower frame rate is judged by the frames that it has.
 
     Returns:
-        `vmaf` (mean over the frames, 0 to 100), `vmaf_min` (the worst frame), `psnr` (luma, dB, mean over the frames;
-        identical frames count as 60 dB at 8 bit), `frames`, `model`.
+        `vmaf` (mean over the frames, 0 to 100), `vmaf_min` (the worst frame), `vmaf_frames` (of every frame, a list),
+        `psnr` (luma, dB, mean over the frames; identical frames count as 60 dB at 8 bit), `ssim` (luma, mean over the
+        frames, by ffmpeg's ssim filter: libvmaf's own takes as long as VMAF), `frames`, `model`.
 
     Raises:
         VmafError: a file can't be read, is HDR or known to be damaged (H.264, HEVC and VP9 decoders hide some damage),
@@ -52,10 +59,12 @@ def full_reference_scores(
 
     pixels = "yuv420p" if max(target.bit_depth, given.bit_depth) <= 8 else "yuv420p10le"
     # Containers round timestamps differently, and libvmaf pairs by time: number the frames instead.
-    same = f"scale={target.width}:{target.height}:flags=bicubic:out_range=tv,format={pixels},settb=1/25,setpts=N"
+    same = f"scale={target.width}:{target.height}:flags=bicubic:out_range=tv,format={pixels},settb=1/25,setpts=N,split"
+    step = f"framestep={frame_step}," if frame_step > 1 else ""
     graph = (
-        f"[0:v:0]{same}[distorted];[1:v:0]{same}[reference];[distorted][reference]"
-        f"libvmaf=model=version={model}:feature=name=psnr:n_threads={threads}:log_fmt=json:log_path=vmaf.json"
+        f"[0:v:0]{same}[d1][d2];[1:v:0]{step}{same}[r1][r2];"
+        f"[d1][r1]libvmaf=model=version={model}:feature=name=psnr:n_threads={threads}:log_fmt=json:log_path=vmaf.json,"
+        "nullsink;[d2][r2]ssim=stats_file=ssim.log"
     )
     # In a folder of its own, since no file name has to be quoted for the filter then.
     with tempfile.TemporaryDirectory(prefix="cvqa-vmaf-") as folder:
@@ -65,13 +74,16 @@ def full_reference_scores(
         if result.returncode or not log.exists():
             raise VmafError(distorted, _reason(result, model))
         measured = json.loads(log.read_text(encoding="utf-8"))
-    _check_frames(result.stderr, distorted, reference)
+        ssim = [float(value) for value in re.findall(r" Y:(\S+)", Path(folder, "ssim.log").read_text(encoding="utf-8"))]
+    _check_frames(result.stderr, distorted, reference, frame_step)
 
     pooled = measured["pooled_metrics"]
     return {
         "vmaf": pooled["vmaf"]["mean"],
         "vmaf_min": pooled["vmaf"]["min"],
+        "vmaf_frames": [frame["metrics"]["vmaf"] for frame in measured["frames"]],
         "psnr": pooled["psnr_y"]["mean"],
+        "ssim": sum(ssim) / len(ssim),
         "frames": len(measured["frames"]),
         "model": model,
     }
@@ -86,7 +98,7 @@ def _reason(result, model: str) -> str:
     return re.sub(r" @ 0x[0-9a-f]+", "", errors[0].strip()) if errors else failure_of(result)
 
 
-def _check_frames(log: str, distorted, reference) -> None:
+def _check_frames(log: str, distorted, reference, frame_step: int) -> None:
     """The filter repeats the last frame of the shorter video; ffmpeg's closing account tells what was decoded."""
     account = re.findall(r"Input stream #([01]):\d+ \(video\):.*? (\d+) frames decoded; (\d+) decode errors", log)
     counts = {side: int(frames) for side, frames, _ in account}
@@ -95,5 +107,7 @@ def _check_frames(log: str, distorted, reference) -> None:
     damaged = [path for path, (_, _, errors) in zip((distorted, reference), sorted(account)) if int(errors)]
     if damaged:
         raise VmafError(distorted, f"{damaged[0]} is damaged: it has frames that can't be decoded")
-    if counts["0"] != counts["1"]:
-        raise VmafError(distorted, f"has {counts['0']} frames, but its reference {reference} has {counts['1']}")
+    shown = -(-counts["1"] // frame_step)
+    if counts["0"] != shown:
+        has = f"{counts['1']}" if frame_step == 1 else f"{counts['1']}, of which every {frame_step}th makes {shown}"
+        raise VmafError(distorted, f"has {counts['0']} frames, but its reference {reference} has {has}")
