@@ -1,6 +1,6 @@
-"""Encode clips and photographs at a ladder of qualities and label every encode with its VMAF.
+"""Encode clips and photographs at many qualities and label every encode with its VMAF.
 
-    python scripts/build_ladder.py SOURCES OUT --levels 4 --workers 8
+    python scripts/build_ladder.py SOURCES OUT --recipe mixed --encodes-per-source 18
 
 The same command goes on where a run that was stopped left off.
 """
@@ -9,7 +9,7 @@ import argparse
 import sys
 
 from cvqa.data.ladder import build_ladder
-from cvqa.video.encoding import ENCODERS
+from cvqa.data.ladder_recipe import RECIPES
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -17,12 +17,13 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("sources", help="folder of clips and photographs, a file, or a CSV table with a column `file`")
     parser.add_argument("out", help="folder of the ladder; an existing ladder is continued")
     parser.add_argument("--families", metavar="CSV", help="table content_id,family of sources that belong together")
-    parser.add_argument("--encoders", default=",".join(ENCODERS), help="comma-separated (default: %(default)s)")
-    parser.add_argument("--levels", type=int, default=4, help="encodes per source and encoder (default: %(default)s)")
-    parser.add_argument("--no-jitter", action="store_true", help="the same levels for every source")
-    parser.add_argument("--preset", action="append", default=[], metavar="ENCODER=PRESET", help="may be repeated")
-    parser.add_argument("--bit-depth", type=int, choices=(8, 10), default=8)
-    parser.add_argument("--size", default="480x270", help="of clips made from photographs (default: %(default)s)")
+    parser.add_argument(
+        "--recipe", default="mixed", help=f"{', '.join(RECIPES)}, or a JSON file (default: %(default)s)"
+    )
+    parser.add_argument("--encodes-per-source", type=int, default=16, metavar="N", help="default: %(default)s")
+    parser.add_argument(
+        "--size", default="480x270", help="of clips made from photographs; several, by comma, are drawn from"
+    )
     parser.add_argument("--frames", type=int, default=24, help="of clips made from photographs (default: %(default)s)")
     parser.add_argument("--max-frames", type=int, default=64, help="of other clips (default: %(default)s)")
     parser.add_argument("--model", default="vmaf_v0.6.1", help="VMAF model (default: %(default)s)")
@@ -31,10 +32,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     try:
-        arguments.size = tuple(int(side) for side in arguments.size.lower().split("x", 1))
-        arguments.preset = dict(choice.split("=", 1) for choice in arguments.preset)
+        arguments.size = [tuple(map(int, size.split("x"))) for size in arguments.size.lower().split(",")]
     except ValueError:
-        parser.error("--size is WIDTHxHEIGHT, --preset ENCODER=PRESET")
+        parser.error("--size is WIDTHxHEIGHT, or several such by comma")
     return arguments
 
 
@@ -47,11 +47,8 @@ def main() -> int:
             families=arguments.families,
             workers=arguments.workers,
             limit=arguments.limit,
-            encoders=tuple(arguments.encoders.split(",")),
-            levels=arguments.levels,
-            jitter=not arguments.no_jitter,
-            presets=arguments.preset,
-            bit_depth=arguments.bit_depth,
+            recipe=arguments.recipe,
+            encodes_per_source=arguments.encodes_per_source,
             size=arguments.size,
             num_frames=arguments.frames,
             max_frames=arguments.max_frames,

@@ -206,7 +206,7 @@ def test_scoring_as_a_process_says_nothing_more_than_it_must(clips, broken, mode
 
 def test_ladder_builds_labelled_encodes_and_labels_those_that_exist(cvqa, tmp_path):
     clip = encode(tmp_path / "source.mp4", panned(8), crf=1)
-    status, out, _ = cvqa("ladder", "build", clip, tmp_path / "ladder", "--encoders", "x264", "--levels", 2)
+    status, out, _ = cvqa("ladder", "build", clip, tmp_path / "ladder", "--encodes-per-source", 2)
     assert status == 0 and "2 encodes of 1 contents" in out
     with (tmp_path / "ladder" / "manifest.csv").open() as file:
         built = {row["video"]: float(row["score"]) for row in csv.DictReader(file)}

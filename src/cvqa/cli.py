@@ -114,7 +114,6 @@ def run_compare(args: argparse.Namespace) -> int:
 def run_ladder_build(args: argparse.Namespace) -> int:
     from .data.ladder import build_ladder
 
-    options = {"encoders": tuple(args.encoders.split(","))} if args.encoders else {}
     try:
         summary = build_ladder(
             args.sources,
@@ -122,9 +121,9 @@ def run_ladder_build(args: argparse.Namespace) -> int:
             families=args.families,
             workers=args.workers,
             limit=args.limit,
-            levels=args.levels,
+            recipe=args.recipe,
+            encodes_per_source=args.encodes_per_source,
             seed=args.seed,
-            **options,
         )
     except (ValueError, FileNotFoundError) as error:
         raise UsageError(str(error)) from error
@@ -136,10 +135,11 @@ def run_ladder_label(args: argparse.Namespace) -> int:
     from .data.ladder import label_encodes
 
     status = EXIT_OK
-    print(" VMAF  lowest   PSNR  file")
+    print(" VMAF  lowest   PSNR    SSIM  file")
     for row in label_encodes([(path, args.reference) for path in args.paths], model=args.vmaf_model):
         if row["error"] is None:
-            print(f"{row['score']:5.1f}   {row['vmaf_min']:5.1f}  {row['psnr']:5.1f}  {_printable(row['video'])}")
+            scores = f"{row['score']:5.1f}   {row['vmaf_min']:5.1f}  {row['psnr']:5.1f}  {row['ssim']:6.4f}"
+            print(f"{scores}  {_printable(row['video'])}")
         else:
             _say(row["error"] if row["video"] in row["error"] else f"{row['video']}: {row['error']}")
             status = EXIT_SOME_FAILED
@@ -234,21 +234,21 @@ def _parser() -> argparse.ArgumentParser:
     ladders = ladder.add_subparsers(title="commands", metavar="COMMAND", required=True)
     build = ladders.add_parser(
         "build",
-        help="encode sources at falling qualities and label each encode",
-        description="Encodes clips and photographs at falling qualities and labels every encode with its VMAF. The "
+        help="encode sources at many qualities and label each encode",
+        description="Encodes clips and photographs at many qualities and labels every encode with its VMAF. The "
         "same command goes on where a run that was stopped left off. More options: scripts/build_ladder.py.",
     )
     build.add_argument("sources", help="a folder of clips and photographs, a file, or a CSV table with a column file")
     build.add_argument("output", help="folder of the ladder")
     build.add_argument("--families", metavar="CSV", help="table content_id,family of sources that belong together")
-    build.add_argument("--encoders", metavar="A,B", help="some of x264,x265,vp9,svtav1 (default: all)")
-    build.add_argument("--levels", type=int, default=4, help="encodes per source and encoder (default: %(default)s)")
+    build.add_argument("--recipe", default="mixed", help="mixed, crf, or a JSON file (default: %(default)s)")
+    build.add_argument("--encodes-per-source", type=int, default=16, metavar="N", help="default: %(default)s")
     build.add_argument("--workers", type=int, help="encodes at a time (default: all cores)")
     build.add_argument("--limit", type=int, help="take only so many sources")
     build.add_argument("--seed", type=int, default=0, help="seed of everything random (default: 0)")
     build.set_defaults(run=run_ladder_build)
     label = ladders.add_parser(
-        "label", help="VMAF and PSNR of encodes against their source", description="Prints VMAF and PSNR of encodes."
+        "label", help="VMAF, PSNR and SSIM of encodes against their source", description="Prints the scores of encodes."
     )
     label.add_argument("reference", help="the source that they were encoded from")
     label.add_argument("paths", nargs="+", metavar="PATH", help="an encode of it")

@@ -48,7 +48,7 @@ PHOTOGRAPHS = (
     "retina.jpg",
     "rocket.jpg",
 )
-LADDER = {"levels": 4, "size": (256, 144), "num_frames": 16}
+LADDER = {"recipe": "crf", "size": (256, 144), "num_frames": 16}
 IMAGE_SIZE, NUM_FRAMES = 84, 2
 TEACHER = {"hidden_size": 128, "num_hidden_layers": 3, "num_attention_heads": 4}
 STUDENT = {"hidden_size": 96, "num_hidden_layers": 2, "num_attention_heads": 3}

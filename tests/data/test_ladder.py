@@ -20,7 +20,14 @@ from cvqa.video.encoding import encode
 from cvqa.video.photographs import pan_and_zoom
 
 
-SMALL = {"encoders": ("x264", "vp9"), "levels": 2, "size": (160, 90), "num_frames": 6, "max_frames": 5, "workers": 2}
+SMALL = {
+    "recipe": [{"encoder": "x264"}, {"encoder": "vp9"}],
+    "encodes_per_source": 4,
+    "size": (160, 90),
+    "num_frames": 6,
+    "max_frames": 5,
+    "workers": 2,
+}
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +76,11 @@ def test_manifest(ladder):
         seconds = int(row["frames"]) / float(row["fps"])
         assert float(row["bitrate_kbps"]) == pytest.approx(int(row["bytes"]) * 8 / 1000 / seconds, rel=0.01)
         assert 0 <= float(row["vmaf_min"]) <= float(row["score"]) <= 100
-        assert float(row["psnr"]) > 15
+        of_frames = json.loads(row["vmaf_frames"])
+        assert len(of_frames) == len(frames) and np.mean(of_frames) == pytest.approx(float(row["score"]), abs=0.01)
+        assert float(row["psnr"]) > 15 and 0.3 < float(row["ssim"]) < 1
+        assert (row["encoded_width"], row["encoded_height"]) == (row["width"], row["height"])
+        assert row["rate_control"] == "crf" and row["scaler"] == "" and row["frame_step"] == "1"
         assert row["vmaf_model"] == "vmaf_v0.6.1" and row["bit_depth"] == "8"
         assert row["soft"] == str(int(float(row["sharpness"]) < 0.2))
 
@@ -108,7 +119,7 @@ def test_failure_is_listed_and_the_rest_goes_on(ladder):
 def test_settings_and_versions_are_kept(ladder):
     description = json.loads((ladder.folder / "ladder.json").read_text())
     assert description["label_kind"] == "vmaf" and description["vmaf_model"] == "vmaf_v0.6.1"
-    assert description["presets"] == {"x264": "medium", "vp9": "4"}
+    assert description["settings"]["recipe"] == [{"encoder": ["x264"]}, {"encoder": ["vp9"]}]
     assert "ffmpeg" in description["versions"]["ffmpeg"]
 
 
@@ -132,7 +143,7 @@ def test_killed_run_is_resumed(sources, tmp_path):
         return path.read_text().splitlines() if path.exists() else []
 
     run = multiprocessing.get_context("fork").Process(
-        target=build_ladder, args=(sources / "deep", tmp_path), kwargs={**SMALL, "workers": 1, "levels": 4}
+        target=build_ladder, args=(sources / "deep", tmp_path), kwargs={**SMALL, "workers": 1, "encodes_per_source": 8}
     )
     run.start()
     deadline = time.monotonic() + 60
@@ -147,14 +158,15 @@ def test_killed_run_is_resumed(sources, tmp_path):
         file.write('{"file": "encodes/astro')
     leftover = tmp_path / "encodes" / "astronaut" / ".x264_medium_crf1.77.part.mp4"
     leftover.write_bytes(b"half")
+    (tmp_path / "encodes" / "astronaut" / ".a.part.files").mkdir()
     before = {file: (tmp_path / file).stat().st_mtime_ns for file in done}
 
-    summary = build_ladder(sources / "deep", tmp_path, **{**SMALL, "levels": 4})
+    summary = build_ladder(sources / "deep", tmp_path, **{**SMALL, "encodes_per_source": 8})
     assert summary.reused == len(done) - 1  # one is the reference
     assert {file: (tmp_path / file).stat().st_mtime_ns for file in done} == before
     assert len(manifest_of(tmp_path)) == len(summary.rows) == 8
-    assert not leftover.exists()
-    assert build_ladder(sources / "deep", tmp_path, **{**SMALL, "levels": 4}).reused == 8
+    assert not list(tmp_path.rglob(".*"))
+    assert build_ladder(sources / "deep", tmp_path, **{**SMALL, "encodes_per_source": 8}).reused == 8
 
 
 def test_what_changed_is_made_anew_and_what_is_new_is_added(sources, tmp_path):
@@ -162,11 +174,11 @@ def test_what_changed_is_made_anew_and_what_is_new_is_added(sources, tmp_path):
     photograph.parent.mkdir()
     image = Image.open(sources / "deep" / "er" / "astronaut.png")
     image.save(photograph)
-    one = {**SMALL, "encoders": ("x264",)}
+    one = {**SMALL, "recipe": [{"encoder": "x264"}], "encodes_per_source": 2}
     first = build_ladder(photograph.parent, out, **one)
     assert len(first.rows) == 2
 
-    added = build_ladder(photograph.parent, out, **{**one, "encoders": ("x265",)})
+    added = build_ladder(photograph.parent, out, **{**one, "recipe": [{"encoder": "x265"}]})
     assert added.reused == 0 and len(added.rows) == 4
 
     lost = out / first.rows[0]["video"]
@@ -185,19 +197,77 @@ def test_what_changed_is_made_anew_and_what_is_new_is_added(sources, tmp_path):
     assert {row["encoder"] for row in changed.rows} == {"x264"}  # the x265 encodes show the old picture
 
 
-def test_10_bit_presets_and_seeds(sources, tmp_path):
-    settings = {**SMALL, "encoders": ("svtav1",), "levels": 1, "bit_depth": 10, "presets": {"svtav1": "12"}}
-    summary = build_ladder(sources / "deep", tmp_path, **settings)
-    (row,) = summary.rows
-    assert (row["bit_depth"], row["preset"]) == (10, "12")
-    with av.open(str(tmp_path / row["video"])) as container:
-        assert next(container.decode(video=0)).format.name == "yuv420p10le"
+WAYS = {
+    "10 bit": {"encoder": "svtav1", "preset": "12", "bit_depth": 10},
+    "bit rate": {"encoder": "x264", "rate_control": "bitrate"},
+    "quantizer": {"encoder": "x265", "rate_control": "qp", "preset": "ultrafast"},
+    "scaled": {"encoder": "vp9", "scale": "3/4", "scaler": "lanczos"},
+    "half the rate": {"encoder": "x264", "frame_step": 2, "bit_depth": 10},
+    "second generation": {"encoder": "x265", "preset": "fast", "first_encoder": "vp9"},
+    "all at once": {"encoder": "x264", "first_encoder": "x264", "scale": "3/4", "frame_step": 2, "bit_depth": 10},
+}
+
+
+@pytest.fixture(scope="module")
+def ways(sources, tmp_path_factory) -> tuple[Path, dict[str, dict]]:
+    """One encode of every way at good quality, by its name."""
+    out = tmp_path_factory.mktemp("ways")
+    recipe = [{**kind, "quality": [-0.3, 0], "first_quality": [-0.3, 0]} for kind in WAYS.values()]
+    options = {"recipe": recipe, "encodes_per_source": len(WAYS), "size": (160, 120), "num_frames": 7, "workers": 2}
+    summary = build_ladder(sources / "deep", out, **options)
+    assert not summary.failures
+    drawn = json.loads((out / "ladder.json").read_text())["settings"]
+    variants = LadderSettings(recipe=drawn["recipe"], encodes_per_source=len(WAYS)).variants
+    (source,) = find_sources(sources / "deep")
+    names = [variant.name for variant in variants(source, (160, 120), 25)]
+    assert len(set(names)) == len(WAYS)
+    rows = {Path(row["video"]).stem: row for row in summary.rows}
+    return out, {way: rows[name] for way, name in zip(WAYS, names)}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_every_way_of_encoding(ways, way):
+    folder, row = ways[0], ways[1][way]
+    kind = WAYS[way]
+    step, depth = kind.get("frame_step", 1), kind.get("bit_depth", 8)
+    with av.open(str(folder / row["video"])) as container:
+        frames = list(container.decode(video=0))
+        assert float(container.streams.video[0].average_rate) == pytest.approx(25 / step, rel=0.01)
+    # Whatever happened on the way, the file has the pixels that were judged.
+    assert [(frame.width, frame.height) for frame in frames] == [(row["width"], row["height"])] * len(frames)
+    assert (row["width"], row["height"], row["frames"], row["fps"]) == (160, 120, len(frames), 25 / step)
+    assert len(frames) == len(json.loads(row["vmaf_frames"])) == -(-7 // step)
+    assert frames[0].format.name == ("yuv420p" if depth == 8 else "yuv420p10le") and row["bit_depth"] == depth
+    assert (row["encoder"], row["rate_control"]) == (kind["encoder"], kind.get("rate_control", "crf"))
+    assert (row["encoded_width"], row["encoded_height"]) == ((120, 90) if "scale" in kind else (160, 120))
+    assert row["first_encoder"] == kind.get("first_encoder")
+    # At this quality only frames that are compared with the wrong ones could score low.
+    assert 75 < row["vmaf_min"] <= row["score"]
+
+
+def test_the_codec_is_that_of_the_encode_whatever_it_is_stored_in(ways):
+    row = ways[1]["scaled"]
+    assert (row["codec"], row["encoder"], row["scaler"], Path(row["video"]).suffix) == ("vp9", "vp9", "lanczos", ".mp4")
+    assert row["bitrate_kbps"] < row["bytes"] * 8 / 1000 * row["fps"] / row["frames"] / 2
+
+
+def test_bit_rate_is_met(ways):
+    row = ways[1]["bit rate"]
+    assert row["level"] > 100 and row["bitrate_kbps"] == pytest.approx(row["level"], rel=0.5)
+
+
+def test_photographs_get_one_of_several_sizes():
+    sources = [Source(Path(f"{i}.png"), str(i), str(i), str(i)) for i in range(20)]
+    settings = LadderSettings(size=[(480, 270), (320, 180)])
+    sizes = [settings.size_of(source) for source in sources]
+    assert set(sizes) == {(480, 270), (320, 180)}
+    assert sizes == [settings.size_of(source) for source in sources]
 
 
 def test_limit_takes_the_same_sources_first(sources, tmp_path):
     found = find_sources(sources)
     assert len(found) == 4
-    settings = {**SMALL, "levels": 1, "encoders": ("x264",)}
+    settings = {**SMALL, "recipe": [{"encoder": "x264"}], "encodes_per_source": 1}
     one = build_ladder(sources, tmp_path, limit=1, **settings)
     two = build_ladder(sources, tmp_path, limit=2, **settings)
     assert one.reused == 0 and two.reused == len(one.rows)
@@ -206,25 +276,17 @@ def test_limit_takes_the_same_sources_first(sources, tmp_path):
 
 
 def test_settings_out_of_range_are_refused(sources, tmp_path):
-    for wrong, message in (({"encoders": ("xvid",)}, "unknown encoder"), ({"levels": 0}, "levels must be 1 to")):
+    for wrong, message in (
+        ({"recipe": [{"encoder": "xvid"}]}, "recipe: kind 1: unknown encoder"),
+        ({"encodes_per_source": 0}, "encodes_per_source must be at least 1"),
+        ({"size": (30, 20)}, "at least 64"),
+    ):
         with pytest.raises(ValueError, match=message):
             build_ladder(sources, tmp_path / "out", **wrong)
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match="no clip or photograph"):
         build_ladder(tmp_path / "empty", tmp_path / "out")
     assert not (tmp_path / "out").exists()
-
-
-def test_levels_are_spread_and_differ_between_contents():
-    sources = [Source(Path(f"{i}.png"), str(i), str(i), str(i)) for i in range(30)]
-    even, jittered = LadderSettings(levels=4, jitter=False), LadderSettings(levels=4)
-    assert even.levels_of("x264", sources[0]) == [20, 30, 41, 51]
-    levels = np.array([jittered.levels_of("x264", source) for source in sources])
-    assert (np.diff(levels) > 0).all()
-    assert levels.min() >= 20 and levels.max() <= 51
-    assert all(len(set(column)) > 4 for column in levels.T)
-    assert jittered.levels_of("x264", sources[3]) == list(levels[3])
-    assert jittered.levels_of("x265", sources[3]) != list(levels[3])
 
 
 def test_existing_encodes_are_labelled_in_order(ladder, sources):

@@ -68,7 +68,8 @@ def ladder(tmp_path_factory) -> DatasetDict:
     photographs.mkdir()
     for name in ("astronaut", "coffee", "chelsea"):
         Image.fromarray(getattr(skimage.data, name)()).save(photographs / f"{name}.png")
-    build_ladder(photographs, folder, encoders=("x264", "vp9"), levels=2, size=(160, 90), num_frames=6, workers=2)
+    recipe = [{"encoder": "x264"}, {"encoder": "vp9"}]
+    build_ladder(photographs, folder, recipe=recipe, encodes_per_source=4, size=(160, 90), num_frames=6, workers=2)
     return load_quality_dataset("ladder", folder)
 
 

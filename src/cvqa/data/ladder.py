@@ -11,12 +11,13 @@ A ladder is a folder:
 
 import os
 import platform
+import shutil
 import time
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import partial
 from importlib.metadata import version
 from itertools import pairwise
@@ -26,7 +27,8 @@ import numpy as np
 from tqdm import tqdm
 
 from ..files import csv_text, json_text, write_text
-from ..video.encoding import ENCODERS, ffmpeg_version
+from ..video.encoders import ENCODERS
+from ..video.encoding import ffmpeg_version
 from ..video.photographs import SHARPNESS_THRESHOLD
 from ..video.vmaf import full_reference_scores
 from .ladder_log import LadderLog, identity
@@ -35,12 +37,20 @@ from .ladder_work import LadderSettings, make_encode, make_reference
 
 
 COLUMNS = (
-    *("video", "reference", "score", "content_id", "family", "codec", "encoder", "preset", "level", "width", "height"),
-    *("fps", "frames", "bit_depth", "bytes", "bitrate_kbps", "psnr", "vmaf_min", "vmaf_model", "sharpness", "soft"),
-    "error",
+    *("video", "reference", "score", "content_id", "family", "codec", "encoder", "preset", "rate_control", "level"),
+    *("width", "height", "encoded_width", "encoded_height", "scaler", "fps", "frames", "frame_step", "bit_depth"),
+    *("first_encoder", "first_level", "bytes", "bitrate_kbps", "psnr", "ssim", "vmaf_min", "vmaf_frames", "vmaf_model"),
+    *("sharpness", "soft", "error"),
 )
-"""Columns of manifest.csv. `score` is VMAF, `level` the CRF, `psnr` is luma in dB, `soft` is 1 where the source's
-`sharpness` is below `SHARPNESS_THRESHOLD`, `error` says why a piece of work failed (it has no score then)."""
+"""Columns of manifest.csv. `score` is VMAF, of the frames in the file `video` at the size that they have there, against
+every `frame_step`-th frame of the pristine `reference`, whatever lies between.
+
+`rate_control` tells what `level` is: CRF, QP or the target in kbit/s. `width` and `height` are those of the file and of
+the reference; a down-scaled encode (`scaler` is the filter) was made at `encoded_width` and `encoded_height`, and its
+`codec`, `encoder` and `bitrate_kbps` are those of the encode, while the file holds it scaled back (bicubic), with next
+to no loss, as H.264 of so many `bytes`. `first_encoder` and `first_level` (CRF) are of the encode that was encoded
+again. `psnr` (dB) and `ssim` are of luma, `vmaf_frames` is a JSON list. `soft` is 1 where the source's `sharpness` is
+below `SHARPNESS_THRESHOLD`. `error` says why a piece of work failed (it has no score then)."""
 
 SECONDS_BETWEEN_MANIFESTS = 30
 
@@ -54,7 +64,7 @@ def build_ladder(
     limit: int | None = None,
     **settings,
 ) -> "LadderSummary":
-    """Encode every source at a ladder of qualities and label each encode with its VMAF.
+    """Encode every source at many qualities, in the ways that a recipe lists, and label each encode with its VMAF.
 
     Photographs become clips of `num_frames` frames by `pan_and_zoom`, of `size` or, where they are too small for it,
     of less, never enlarged. Clips keep their size (odd sizes lose a column or row) and their first `max_frames`
@@ -67,14 +77,11 @@ def build_ladder(
         out: the ladder's folder; only one run at a time may work on it.
         workers: encodes at a time, one core each; all cores if None.
         limit: take only so many sources.
-        encoders: names from `ENCODERS`.
-        levels: encodes per source and encoder. Their CRF are spread over the encoder's ladder.
-        jitter: draw each CRF from its own part of the ladder, anew for every source, instead of the same for all.
-        presets: encoder -> preset, where it isn't to be the default one.
-        bit_depth: of the encodes, 8 or 10.
-        size, num_frames: of clips made from photographs, (width, height).
+        recipe: kinds of encodes: a name in `RECIPES`, a JSON file, or a list of `Kind` or dict.
+        encodes_per_source: drawn from the recipe, anew for every source.
+        size, num_frames: of clips made from photographs, (width, height); of several sizes each gets one, by chance.
         max_frames: of other clips.
-        seed: of camera paths, levels and order.
+        seed: of camera paths, sizes, encodes and order.
         model: VMAF model, see `full_reference_scores`.
 
     Raises:
@@ -103,9 +110,10 @@ def label_encodes(
 ) -> Iterator[dict]:
     """Score encodes that exist already: (distorted, reference) pairs, in order, failures included.
 
-    Yields rows `video, reference, score, vmaf_min, psnr, frames, vmaf_model, error`; with an `error` text the scores
-    are None.
+    Yields rows `video, reference, score, vmaf_min, psnr, ssim, frames, vmaf_model, error`; with an `error` text the
+    scores are None.
     """
+    names = ("vmaf_min", "psnr", "ssim", "frames")
 
     def label(pair) -> dict:
         distorted, reference = map(str, pair)
@@ -113,8 +121,8 @@ def label_encodes(
         try:
             scores = full_reference_scores(distorted, reference, model)
         except (ValueError, OSError) as error:
-            return {**row, "score": None, "vmaf_min": None, "psnr": None, "frames": None, "error": str(error)}
-        return {**row, "score": scores["vmaf"], **{name: scores[name] for name in ("vmaf_min", "psnr", "frames")}}
+            return {**row, "score": None, **dict.fromkeys(names), "error": str(error)}
+        return {**row, "score": scores["vmaf"], **{name: scores[name] for name in names}}
 
     with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
         yield from pool.map(label, pairs)
@@ -172,7 +180,10 @@ class _Run:
         self.failures: list[dict] = []  # rows of the manifest
         self.reused = 0
         for leftover in [*out.glob("references/.*.part.*"), *out.glob("encodes/*/.*.part.*")]:
-            leftover.unlink(missing_ok=True)
+            if leftover.is_dir():
+                shutil.rmtree(leftover, ignore_errors=True)
+            else:
+                leftover.unlink(missing_ok=True)
         write_text(out / "ladder.json", json_text(_description(settings)))
 
     def work_through(self, sources: list[Source], workers: int) -> None:
@@ -220,23 +231,22 @@ class _Run:
             recipe=recipe,
             make=lambda: make_reference(source, self.out / file, settings),
             then=lambda about: self._encode_jobs(source, file, about, identity(recipe)),
-            encodes=settings.levels * len(settings.encoders),
+            encodes=settings.encodes_per_source,
             row={"reference": file, **labels},
             labels=labels,
         )
 
     def _encode_jobs(self, source: Source, reference: str, about: dict, reference_identity: str) -> list[_Job]:
         jobs = []
-        for encoder in self.settings.encoders:
-            for level in self.settings.levels_of(encoder, source):
-                recipe = self.settings.encode_recipe(encoder, level, reference_identity)
-                depth = "" if recipe["bit_depth"] == 8 else f"_{recipe['bit_depth']}bit"
-                name = f"{encoder}_{recipe['preset']}_crf{level}{depth}{ENCODERS[encoder].suffix}"
-                file = f"encodes/{source.name}/{name}"
-                make = partial(make_encode, self.out / reference, self.out / file, about, recipe)
-                row = {**about, **recipe, "video": file, "reference": reference, "bytes": None}
-                row["codec"] = ENCODERS[encoder].codec
-                jobs.append(_Job(file, recipe, make, lambda result: [], 1, row, {"reference": reference}))
+        for variant in self.settings.variants(source, (about["width"], about["height"]), about["fps"]):
+            suffix = ENCODERS["x264" if variant.scaler else variant.encoder].suffix
+            file = f"encodes/{source.name}/{variant.name}{suffix}"
+            model = self.settings.model
+            recipe = {**variant.as_recipe(), "reference": reference_identity, "model": model}
+            make = partial(make_encode, self.out / reference, self.out / file, about, variant, model)
+            row = {**about, **variant.as_recipe(), "video": file, "reference": reference, "bytes": None}
+            row["codec"] = ENCODERS[variant.encoder].codec
+            jobs.append(_Job(file, recipe, make, lambda result: [], 1, row, {"reference": reference}))
         return jobs
 
     def write_manifest(self) -> None:
@@ -251,7 +261,6 @@ def _description(settings: LadderSettings) -> dict:
         "score_max": 100,
         "higher_is_better": True,
         "vmaf_model": settings.model,
-        "settings": asdict(settings),
-        "presets": {name: settings.preset_of(name) for name in settings.encoders},
+        "settings": {**vars(settings), "recipe": [kind.as_json() for kind in settings.recipe]},
         "versions": {"ffmpeg": ffmpeg_version(), **tools, "python": platform.python_version()},
     }

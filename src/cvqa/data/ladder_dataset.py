@@ -13,7 +13,8 @@ def load_ladder(data_dir: str | os.PathLike, *, check_files: bool = True) -> Dat
     """Read `manifest.csv` of a ladder folder.
 
     Encodes that failed are dropped and counted. Besides the schema the rows keep the manifest's columns (`family`,
-    `encoder`, `preset`, `fps`, `bitrate_kbps`, `psnr`, `sharpness`, ...); its `frames` is called `num_frames`.
+    `encoder`, `preset`, `fps`, `bitrate_kbps`, `psnr`, `sharpness`, ...; `cvqa.data.ladder.COLUMNS` tells what they
+    are); its `frames` is called `num_frames`.
 
     Raises:
         FileNotFoundError, ValueError: no manifest, not a VMAF ladder, or no encode that can be used.
@@ -41,7 +42,7 @@ def load_ladder(data_dir: str | os.PathLike, *, check_files: bool = True) -> Dat
         higher_is_better=True,
         label_kind="vmaf",
         check_files=check_files,
-        text_columns=("encoder", "preset", "vmaf_model"),
+        text_columns=("encoder", "preset", "rate_control", "scaler", "first_encoder", "vmaf_frames", "vmaf_model"),
     )
     return dataset.remove_columns([name for name in ("error",) if name in dataset.column_names])
 

@@ -1,85 +1,75 @@
 """The pieces of work that a ladder is made of: a reference from a source, and a labelled encode from a reference."""
 
+import json
+import time
 import zlib
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from fractions import Fraction
-from itertools import pairwise
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import av
 import numpy as np
 
-from ..video.encoding import ENCODERS, EncodingError, encode, find_encoder, probe, store_reference
+from ..video.encoders import ENCODERS
+from ..video.encoding import EncodingError, encode, probe, store_reference
 from ..video.photographs import SHARPNESS_THRESHOLD, fit_size, open_photograph, pan_and_zoom, sharpness
 from ..video.vmaf import full_reference_scores
+from .ladder_recipe import SMALLEST_SIDE, Kind, Variant, draw_variants, load_recipe
 from .ladder_sources import Source
 
 
 PHOTOGRAPH_FPS = 25
-SMALLEST_SIDE = 64  # of a clip made from a photograph; below it encoders give up
 SHARPNESS_FRAMES = 5  # of a clip, looked at for its sharpness
+SCALED_BACK = {"encoder": "x264", "quality": 10, "preset": "veryfast"}  # how a down-scaled encode is stored
 
 
 @dataclass(frozen=True)
 class LadderSettings:
     """What decides the encodes of a ladder; see `build_ladder`."""
 
-    encoders: tuple[str, ...] = tuple(ENCODERS)
-    levels: int = 4
-    jitter: bool = True
-    presets: dict[str, str] = field(default_factory=dict)
-    bit_depth: int = 8
-    size: tuple[int, int] = (480, 270)
+    recipe: Sequence[Kind] = "mixed"
+    encodes_per_source: int = 16
+    size: Sequence[tuple[int, int]] = ((480, 270),)
     num_frames: int = 24
     max_frames: int = 64
     seed: int = 0
     model: str = "vmaf_v0.6.1"
 
     def __post_init__(self):
-        for name in (*self.encoders, *self.presets):
-            best, worst = find_encoder(name).ladder
-            if not 1 <= self.levels <= worst - best:
-                raise ValueError(f"levels must be 1 to {worst - best} for {name}, not {self.levels}")
-        if min(self.num_frames, self.max_frames) < 1:
-            raise ValueError("num_frames and max_frames must be at least 1")
+        object.__setattr__(self, "recipe", load_recipe(self.recipe))
+        sizes = [self.size] if isinstance(self.size[0], int) else self.size
+        object.__setattr__(self, "size", tuple(map(tuple, sizes)))
+        if any(len(size) != 2 or min(size) < SMALLEST_SIDE for size in self.size):
+            raise ValueError(f"sizes must be pairs of at least {SMALLEST_SIDE} pixels, not {self.size}")
+        for name in ("encodes_per_source", "num_frames", "max_frames"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
 
-    def preset_of(self, encoder: str) -> str:
-        return self.presets.get(encoder, ENCODERS[encoder].preset)
+    def variants(self, source: Source, size: tuple[int, int], fps: float) -> list[Variant]:
+        """The encodes of one source, of which size and frame rate are known."""
+        rng = np.random.default_rng([self.seed, _number(source.name)])
+        return draw_variants(self.recipe, self.encodes_per_source, rng, size, fps)
 
-    def levels_of(self, encoder: str, source: Source) -> list[int]:
-        """CRF of the encodes of one source, best first: evenly spread, or one drawn from each of equal parts."""
-        best, worst = ENCODERS[encoder].ladder
-        if not self.jitter:
-            steps = np.linspace(best, worst, self.levels) if self.levels > 1 else [(best + worst) / 2]
-            return [round(step) for step in steps]
-        rng = np.random.default_rng([self.seed, _number(source.name), _number(encoder)])
-        edges = np.linspace(best, worst + 1, self.levels + 1).round().astype(int)
-        return [int(rng.integers(low, high)) for low, high in pairwise(edges)]
+    def size_of(self, source: Source) -> tuple[int, int]:
+        """Of the clip that a photograph becomes, where it is large enough."""
+        return self.size[np.random.default_rng([self.seed, _number(source.name), 1]).integers(len(self.size))]
 
     def reference_recipe(self, source: Source) -> dict:
         """All that decides a reference, as JSON values. A changed source shows by its size or time."""
         stat = source.path.stat()
         recipe = {"source": source.path.name, "bytes": stat.st_size, "changed": stat.st_mtime_ns}
         if source.is_photograph:
-            return {**recipe, "size": list(self.size), "num_frames": self.num_frames, "seed": self.seed}
+            return {**recipe, "size": list(self.size_of(source)), "num_frames": self.num_frames, "seed": self.seed}
         return {**recipe, "max_frames": self.max_frames}
-
-    def encode_recipe(self, encoder: str, level: int, reference_identity: str) -> dict:
-        return {
-            "reference": reference_identity,
-            "encoder": encoder,
-            "preset": self.preset_of(encoder),
-            "level": level,
-            "bit_depth": self.bit_depth,
-            "model": self.model,
-        }
 
 
 def make_reference(source: Source, target: Path, settings: LadderSettings) -> dict:
     """Store the source at `target` and return what is known of it, for all its rows of the manifest."""
     if source.is_photograph:
         photograph, name = open_photograph(source.path)
-        size = fit_size(photograph.size, settings.size)
+        size = fit_size(photograph.size, settings.size_of(source))
         if min(size) < SMALLEST_SIDE:
             raise ValueError(f"{name}: the photograph is too small, {photograph.size[0]}x{photograph.size[1]} pixels")
         fps = Fraction(PHOTOGRAPH_FPS)
@@ -104,33 +94,56 @@ def make_reference(source: Source, target: Path, settings: LadderSettings) -> di
     }
 
 
-def make_encode(reference: Path, target: Path, about: dict, recipe: dict) -> dict:
-    """Encode a reference, of which `about` is known, by `recipe`, label the encode, and return its manifest row."""
-    settings = ENCODERS[recipe["encoder"]]
+def make_encode(reference: Path, target: Path, about: dict, variant: Variant, model: str) -> dict:
+    """Encode a reference, of which `about` is known, label the encode, and return its manifest row.
+
+    A down-scaled encode is scaled back to the size of the reference and stored so, with next to no loss: what lies in
+    the file is what is judged. `bitrate_kbps` is that of the encode itself, `bytes` the size of the file.
+    """
+    started = time.monotonic()
     # At a constant rate, since Matroska rounds the reference's timestamps to milliseconds.
-    encode(
-        reference,
-        target,
-        recipe["encoder"],
-        recipe["level"],
-        preset=recipe["preset"],
-        bit_depth=recipe["bit_depth"],
-        fps=Fraction(about["fps"]).limit_denominator(1001),
-    )
-    scores = full_reference_scores(target, reference, recipe["model"])
-    size = target.stat().st_size
+    fps = Fraction(about["fps"]).limit_denominator(1001)
+    suffix = ENCODERS[variant.encoder].suffix
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=".", suffix=".part.files", dir=target.parent) as folder:
+        source, encoded = reference, target if variant.scaler is None else Path(folder, f"small{suffix}")
+        if variant.first_encoder:
+            first = Path(folder, f"first{ENCODERS[variant.first_encoder].suffix}")
+            source = encode(source, first, variant.first_encoder, variant.first_level, fps=fps)
+        encode(
+            source,
+            encoded,
+            variant.encoder,
+            variant.level,
+            preset=variant.preset,
+            bit_depth=variant.bit_depth,
+            fps=fps,
+            rate_control=variant.rate_control,
+            size=variant.scaler and (variant.encoded_width, variant.encoded_height),
+            scaler=variant.scaler,
+            frame_step=variant.frame_step,
+        )
+        fps /= variant.frame_step
+        size = encoded.stat().st_size
+        if variant.scaler:
+            full = (about["width"], about["height"])
+            encode(encoded, target, **SCALED_BACK, bit_depth=variant.bit_depth, fps=fps, size=full)
+    encoding = time.monotonic() - started
+    scores = full_reference_scores(target, reference, model, frame_step=variant.frame_step)
     return {
+        **variant.as_recipe(),
         "score": round(scores["vmaf"], 4),
-        "codec": settings.codec,
-        "encoder": recipe["encoder"],
-        "preset": recipe["preset"],
-        "level": recipe["level"],
-        "bit_depth": recipe["bit_depth"],
-        "bytes": size,
-        "bitrate_kbps": round(size * 8 / 1000 * about["fps"] / about["frames"], 2),
+        "codec": ENCODERS[variant.encoder].codec,
+        "fps": round(float(fps), 6),
+        "frames": scores["frames"],
+        "bytes": target.stat().st_size,
+        "bitrate_kbps": round(size * 8 / 1000 * float(fps) / scores["frames"], 2),
         "psnr": round(scores["psnr"], 4),
+        "ssim": round(scores["ssim"], 5),
         "vmaf_min": round(scores["vmaf_min"], 4),
+        "vmaf_frames": json.dumps([round(value, 2) for value in scores["vmaf_frames"]]),
         "vmaf_model": scores["model"],
+        "seconds": [round(encoding, 3), round(time.monotonic() - started - encoding, 3)],
     }
 
 
