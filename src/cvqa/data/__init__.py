@@ -17,6 +17,7 @@ _HOME = {
     "check_disjoint": "splits",
     "check_copies": "splits",
     "cache_frames": "frames",
+    "frame_caches": "frame_store",
     "QualityCollator": "collator",
     "build_ladder": "ladder",
 }

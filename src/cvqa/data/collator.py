@@ -46,7 +46,14 @@ class QualityCollator:
         self.epoch.fill_(epoch)
 
     def __call__(self, rows: list[dict]) -> dict[str, torch.Tensor]:
-        views = torch.stack([self._view(row) for row in rows])
+        views = None
+        for place, row in enumerate(rows):
+            # Pixel by pixel as decoded, (frames, height, width, 3), so that whole lines are copied, and only once.
+            view = self._view(row).permute(0, 2, 3, 1)
+            if views is None:
+                views = torch.empty(len(rows), *view.shape, dtype=torch.uint8)
+            views[place] = view
+        views = views.permute(0, 1, 4, 2, 3)
         batch = {"pixel_values_videos": views if self.as_uint8 else self.processor.pixel_values(views)}
         if "label" in rows[0]:
             batch["labels"] = torch.tensor([row["label"] for row in rows], dtype=torch.float32)

@@ -1,40 +1,46 @@
 """Frames decoded once: the sampled frames of every video of a data set, kept on disk for training.
 
-The cache is one folder per kind of frames, with Arrow files of one row per video, found by what identifies the file.
-All data sets and splits share it; it grows by what is missing, and is read memory-mapped.
+The cache is one folder per kind of frames (see `frame_store`), shared by all data sets and splits; it grows by what is
+missing. A cached data set holds only where its frames lie, so it is small, however it is sent about or shuffled.
 """
 
-import hashlib
 import json
 import logging
+import multiprocessing
 import os
+import shutil
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from itertools import pairwise
+from functools import partial
 from pathlib import Path
 
 import av
 import numpy as np
 import torch
-from datasets import Dataset, DatasetDict, Features, List, Value, concatenate_datasets, config
+from datasets import Dataset, DatasetDict, Features, List, Value, concatenate_datasets
 from datasets.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 from tqdm import tqdm
 
-from ..models import video_reader, video_source
+from ..models import raw_video_source, video_reader, video_source, video_views
 from ..models.video_processing_internvideo2 import InternVideo2VideoProcessor, cut_crop, open_video
 from ..models.video_reader import VideoError
+from .frame_store import Store, default_folder, digest, file_key, make_folder, map_frames, open_store, write_store
 
 
 logger = logging.getLogger(__name__)
 
-VIDEOS_PER_FILE = 64  # per process; what an interruption can lose
+VIDEOS_PER_FILE = 64  # at most; what an interruption can lose in each process
 
-FRAME_COLUMNS = {
-    "frames": Value("large_binary"),  # plain binary columns end at 2 GB, which a few 4K videos reach
-    "frames_shape": List(Value("int32")),
-    "frames_settings": Value("string"),
-}
+FRAME_COLUMNS = Features(
+    {
+        "frames": {"file": Value("string"), "offset": Value("int64")},
+        "frames_shape": List(Value("int32")),
+        "frames_settings": Value("string"),
+    }
+)
 
 
 def cache_frames(
@@ -44,6 +50,9 @@ def cache_frames(
     windows: int = 1,
     max_pixels: int | None = None,
     num_proc: int | None = None,
+    *,
+    views: int = 1,
+    max_bytes: float | None = None,
 ) -> Dataset | DatasetDict:
     """
     Adds the sampled frames of each `video` (a path) to `dataset`, decoding only what was not decoded before.
@@ -57,52 +66,63 @@ def cache_frames(
         max_pixels: Of a larger frame keep the centre in the same aspect ratio, at most this many pixels, never
             rescaled. No effect with `spatial_mode="resize"`.
         num_proc: Processes that decode; by default one per core.
+        views: With `max_pixels`, so many such regions of a larger frame, spread over it; the first is the centre. Each
+            window is kept for each view.
+        max_bytes: Refuse to write more than this. More than the free disk is refused in any case, by an estimate from
+            the dimensions of some of the videos.
 
-    Returns the rows whose video could be decoded, with `frames` (bytes, see `frames_of`), `frames_shape` (windows *
-    num_frames, height, width, 3) and `frames_settings`. The others are reported, each with its reason.
+    Returns the rows whose video could be decoded, with `frames` (where they lie, see `frames_of`), `frames_shape`
+    (views * windows * num_frames, height, width, 3) and `frames_settings`. The others are reported, each with its
+    reason.
 
-    A video is decoded again if its path, size or modification time change, the settings, or the reader. Processes
-    that start at the same time would each decode everything: let one go first.
+    A video is decoded again if its name, size, modification time or content change, the settings, or the reader; not
+    if it only moves. Processes that start at the same time would each decode everything: let one go first. Stopped or
+    killed at any point, the same call goes on where it was.
 
-    Raises ValueError if no video can be decoded.
+    Raises ValueError if no video can be decoded, or if it would take too much disk.
     """
-    if isinstance(dataset, DatasetDict):
-        splits = dataset.items()
-        return DatasetDict(
-            {name: cache_frames(split, processor, cache_dir, windows, max_pixels, num_proc) for name, split in splits}
-        )
-    kind = digest([frame_settings(processor), windows, max_pixels, reader_version()])
-    folder = Path(cache_dir or Path(config.HF_DATASETS_CACHE, "cvqa_frames"), kind)
-    folder.mkdir(parents=True, exist_ok=True)
+    splits = dataset if isinstance(dataset, DatasetDict) else {None: dataset}
+    views = 1 if max_pixels is None or keeps_resized(processor) else views
+    kind = {
+        "settings": json.loads(frame_settings(processor)),
+        "windows": windows,
+        "views": views,
+        "max_pixels": max_pixels,
+        "reader": reader_version(),
+    }
+    folder = Path(cache_dir or default_folder(), digest(kind))
+    make_folder(folder, kind)
 
-    videos = list(dataset["video"])
+    videos = dict.fromkeys(video for split in splits.values() for video in split["video"])
     keys, errors = {}, {}
     for video in videos:
         try:
             keys[video] = file_key(video)
         except OSError as error:
             errors[video] = error.strerror
-
-    with quiet_datasets():
-        store, rows, _ = open_store(folder)
-        missing = {key: video for video, key in keys.items() if key not in rows}
-        if missing:
-            fill_store(folder, missing, processor, windows, max_pixels, num_proc)
-            store, rows, reasons = open_store(folder)
-            errors |= {video: reasons[key] for key, video in missing.items() if key in reasons}
-        kept = [place for place, video in enumerate(videos) if video not in errors]
-        report(errors, len(videos) - len(kept), len(videos))
-        # Joined in the order of the store, then reordered by an index: so the frames stay where they are on disk.
-        stored = sorted(kept, key=lambda place: rows[keys[videos[place]]])
-        frames = take(store, [rows[keys[videos[place]]] for place in stored]).select_columns(list(FRAME_COLUMNS))
-        table = dataset.select(stored).remove_columns([name for name in FRAME_COLUMNS if name in dataset.column_names])
-        table = table.flatten_indices(keep_in_memory=True)
-        return concatenate_datasets([table, frames], axis=1, split=dataset.split).select(np.argsort(stored))
+    store = open_store(folder)
+    missing = {key: video for video, key in keys.items() if key not in store.frames}
+    if missing:
+        kept = {"processor": processor, "windows": windows, "views": views, "max_pixels": max_pixels}
+        check_size(folder, estimate_bytes(list(missing.values()), **kept), len(missing), max_bytes)
+        decode = partial(decode_rows, **kept)
+        fill_store(folder, missing, decode, num_proc or os.cpu_count() or 1)
+        store = open_store(folder)
+        errors |= {video: store.errors[key] for key, video in missing.items() if key not in store.frames}
+    report(errors, sum(video in errors for split in splits.values() for video in split["video"]), splits)
+    attached = {name: attach(split, keys, store, errors, processor) for name, split in splits.items()}
+    return DatasetDict(attached) if isinstance(dataset, DatasetDict) else attached[None]
 
 
 def frames_of(row: dict) -> np.ndarray:
-    """The frames in a row of `cache_frames`: read-only uint8 RGB (windows * num_frames, height, width, 3)."""
-    return np.frombuffer(row["frames"], np.uint8).reshape(row["frames_shape"])
+    """The frames in a row of `cache_frames`: read-only uint8 RGB (views * windows * num_frames, height, width, 3).
+
+    A view of the mapped file, so that only what is used of it is read. `frames` may also be the bytes themselves.
+    """
+    frames, shape = row["frames"], row["frames_shape"]
+    if isinstance(frames, bytes):
+        return np.frombuffer(frames, np.uint8).reshape(shape)
+    return map_frames(frames["file"], frames["offset"], shape)
 
 
 def frame_settings(processor: InternVideo2VideoProcessor) -> str:
@@ -121,115 +141,51 @@ def keeps_resized(processor: InternVideo2VideoProcessor) -> bool:
     return processor.spatial_mode == "resize" and processor.do_resize
 
 
-def digest(value) -> str:
-    return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:32]
-
-
 def reader_version() -> list[str]:
-    """FFmpeg comes with PyAV; our own part has no number of its own, its text will do."""
-    files = [Path(module.__file__) for module in (video_reader, video_source)]
-    return [av.__version__, *(file.read_text(encoding="utf-8") for file in files)]
+    """FFmpeg comes with PyAV; our own part has no number of its own, the hash of its text will do."""
+    files = [Path(module.__file__) for module in (video_reader, video_source, raw_video_source, video_views)]
+    return [av.__version__, digest([file.read_text(encoding="utf-8") for file in files])]
 
 
-def file_key(path: str) -> str:
-    status = Path(path).stat()
-    return digest([str(Path(path).resolve()), status.st_size, status.st_mtime_ns])
-
-
-def open_store(folder: Path) -> tuple[Dataset | None, dict[str, int], dict[str, str]]:
-    """All rows of a cache folder, the row of each video in it, and why others could not be decoded."""
-    files = sorted(folder.glob("*.arrow"))
-    if not files:
-        return None, {}, {}
-    store = concatenate_datasets([Dataset.from_file(str(file)) for file in files])
-    entries = list(enumerate(zip(store["key"], store["error"])))
-    return (
-        store,
-        {key: row for row, (key, error) in entries if error is None},
-        {key: error for _, (key, error) in entries if error is not None},
-    )
-
-
-def take(store: Dataset, rows: list[int]) -> Dataset:
-    """Those rows as slices of the memory map; `select` of all would add an index, and joining columns then a copy."""
-    breaks = [place for place in range(1, len(rows)) if rows[place] != rows[place - 1] + 1]
-    runs = pairwise([0, *breaks, len(rows)])
-    return concatenate_datasets([store.select(range(rows[first], rows[last - 1] + 1)) for first, last in runs])
-
-
-def fill_store(
-    folder: Path,
-    missing: dict[str, str],
-    processor: InternVideo2VideoProcessor,
-    windows: int,
-    max_pixels: int | None,
-    num_proc: int | None,
-) -> None:
-    """Decodes the `missing` videos, by key, into new files of the folder; each file appears when it is complete."""
-    size = estimate_bytes(list(missing.values()), processor, windows, max_pixels)
-    tqdm.write(f"Caching the frames of {len(missing)} videos, about {size / 1e6:,.0f} MB, in {folder}", file=sys.stderr)
-    num_proc = num_proc or os.cpu_count() or 1
-    step = VIDEOS_PER_FILE * num_proc
-    with tqdm(total=len(missing), desc="Decoding", unit="video", disable=None) as progress:
-        for first in range(0, len(missing), step):
-            keys = list(missing)[first : first + step]
-            processes = min(num_proc, len(keys))
-            Dataset.from_dict({"key": keys, "video": [missing[key] for key in keys]}).map(
-                decode_row,
-                fn_kwargs={
-                    "processor": processor,
-                    "windows": windows,
-                    "max_pixels": max_pixels,
-                    "single_thread": processes > 1,
-                },
-                num_proc=processes if processes > 1 else None,
-                remove_columns="video",
-                features=Features({"key": Value("string"), **FRAME_COLUMNS, "error": Value("string")}),
-                cache_file_name=str(folder / f"{digest(keys)}.arrow"),
-                new_fingerprint=digest(keys),
-                load_from_cache_file=False,  # only ever asked for what the folder does not hold
-                writer_batch_size=1,  # rows are megabytes
-            )
-            progress.update(len(keys))
-
-
-def decode_row(
-    row: dict, processor: InternVideo2VideoProcessor, windows: int, max_pixels: int | None, single_thread: bool
-) -> dict:
-    if single_thread:
-        # A forked process hangs in the thread pool that its parent may have used.
-        torch.set_num_threads(1)
-    try:
-        with open_video(row["video"]) as reader:
-            phases = [(0.5 + window / windows) % 1 for window in range(windows)]
-            indices = np.concatenate([processor.frame_indices(len(reader), phase=phase) for phase in phases])
-            frames = torch.from_numpy(reader.get_batch(indices)).permute(0, 3, 1, 2)
-    except VideoError as error:
-        return {"frames": None, "frames_shape": None, "frames_settings": None, "error": error.reason}
-    frames = stored_frames(frames, processor, max_pixels).permute(0, 2, 3, 1).contiguous().numpy()
-    return {
-        "frames": frames.tobytes(),
-        "frames_shape": frames.shape,
-        "frames_settings": frame_settings(processor),
-        "error": None,
+def attach(dataset: Dataset, keys: dict, store: Store, errors: dict, processor: InternVideo2VideoProcessor) -> Dataset:
+    """The rows whose frames are in the store, with where they lie."""
+    videos = dataset["video"][:]
+    kept = [place for place, video in enumerate(videos) if video not in errors]
+    found = [store.frames[keys[videos[place]]] for place in kept]
+    columns = {
+        "frames": [{"file": frames.file, "offset": frames.offset} for frames in found],
+        "frames_shape": [frames.shape for frames in found],
+        "frames_settings": [frame_settings(processor)] * len(found),
     }
+    table = dataset.select(kept).remove_columns([name for name in FRAME_COLUMNS if name in dataset.column_names])
+    with quiet_datasets():
+        table = table.flatten_indices(keep_in_memory=True)
+    return concatenate_datasets([table, Dataset.from_dict(columns, FRAME_COLUMNS)], axis=1, split=dataset.split)
 
 
-def stored_frames(frames: torch.Tensor, processor: InternVideo2VideoProcessor, max_pixels: int | None) -> torch.Tensor:
-    """What is kept of `frames` (frames, 3, height, width)."""
-    if keeps_resized(processor):
-        return processor.resize(frames, processor.size, processor.resample)
-    height, width = frames.shape[-2:]
-    if max_pixels is None or height * width <= max_pixels:
-        return frames
-    scale = (max_pixels / (height * width)) ** 0.5
-    return cut_crop(frames, (int(height * scale), int(width * scale)))
+def check_size(folder: Path, size: float, videos: int, max_bytes: float | None) -> None:
+    """Say what it will take, and refuse what does not fit."""
+    free = shutil.disk_usage(folder).free
+    limit = free if max_bytes is None else min(free, max_bytes)
+    tqdm.write(f"Caching the frames of {videos} videos, about {size / 1e6:,.0f} MB, in {folder}", file=sys.stderr)
+    if size > limit:
+        what = "the limit" if limit == max_bytes else "what is free on this disk"
+        raise ValueError(
+            f"the frames of {videos} videos take about {size / 1e9:,.1f} GB, more than {what} "
+            f"({limit / 1e9:,.1f} GB): keep fewer (windows, views), smaller ones (max_pixels, spatial_mode='resize'), "
+            "give another cache_dir, remove old ones (cvqa cache), or decode while training, without a cache"
+        )
 
 
 def estimate_bytes(
-    videos: list[str], processor: InternVideo2VideoProcessor, windows: int, max_pixels: int | None, probes: int = 8
+    videos: list[str],
+    processor: InternVideo2VideoProcessor,
+    windows: int,
+    views: int,
+    max_pixels: int | None,
+    probes: int = 32,
 ) -> float:
-    """Size on disk of the frames of `videos`, from the dimensions of a few of them."""
+    """Size on disk of the frames of `videos`, from the dimensions of some of them."""
     sizes = []
     for video in videos[:: -(-len(videos) // probes)]:
         try:
@@ -237,22 +193,102 @@ def estimate_bytes(
                 frame = torch.empty(1, 3, reader.height, reader.width, dtype=torch.uint8)
         except VideoError:
             continue
-        sizes.append(stored_frames(frame, processor, max_pixels).numel())
+        stored = stored_frames(frame, processor, max_pixels)
+        sizes.append(stored.numel() * (1 if stored.shape == frame.shape else views))
     return len(videos) * windows * processor.num_frames * float(np.mean(sizes)) if sizes else 0.0
 
 
-def report(errors: dict[str, str], left_out: int, total: int) -> None:
+def fill_store(folder: Path, missing: dict[str, str], decode, num_proc: int) -> None:
+    """Decodes the `missing` videos, by key, into new files of the folder; each file appears when it is complete."""
+    keys = list(missing)
+    step = min(VIDEOS_PER_FILE, -(-len(keys) // num_proc))
+    chunks = [{key: missing[key] for key in keys[first : first + step]} for first in range(0, len(keys), step)]
+    with tqdm(total=len(keys), desc="Decoding", unit="video", disable=None) as progress:
+        if min(num_proc, len(chunks)) == 1:
+            for chunk in chunks:
+                fill_file(folder, chunk, decode)
+                progress.update(len(chunk))
+            return
+        # A forked process has the main script already, whether or not that guards its start.
+        forks = "fork" in multiprocessing.get_all_start_methods()
+        context = multiprocessing.get_context("fork" if forks else None)
+        with ProcessPoolExecutor(min(num_proc, len(chunks)), context, torch.set_num_threads, (1,)) as pool:
+            try:
+                futures = {pool.submit(fill_file, folder, chunk, decode): len(chunk) for chunk in chunks}
+                for future in as_completed(futures):
+                    future.result()
+                    progress.update(futures[future])
+            except BrokenProcessPool as error:
+                raise RuntimeError(
+                    "a process that decoded was killed, most likely for want of memory; the same call goes on where it "
+                    "was, with fewer processes (num_proc) if it happens again"
+                ) from error
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
+
+
+def fill_file(folder: Path, chunk: dict[str, str], decode) -> None:
+    write_store(folder / f"{digest(list(chunk))}.arrow", decode(chunk))
+
+
+def decode_rows(
+    videos: dict[str, str], processor: InternVideo2VideoProcessor, windows: int, views: int, max_pixels: int | None
+) -> Iterator[tuple[str, np.ndarray | None, str | None]]:
+    """(key, frames, None) of each of the videos, or (key, None, reason)."""
+    for key, video in videos.items():
+        try:
+            with open_video(video) as reader:
+                phases = [(0.5 + window / windows) % 1 for window in range(windows)]
+                indices = np.concatenate([processor.frame_indices(len(reader), phase=phase) for phase in phases])
+                frames = torch.from_numpy(reader.get_batch(indices)).permute(0, 3, 1, 2)
+        except VideoError as error:
+            yield key, None, error.reason
+            continue
+        kept = [stored_frames(frames, processor, max_pixels, view) for view in range(views)]
+        if kept[0].shape == frames.shape:
+            del kept[1:]  # nothing was cut off
+        yield key, torch.cat(kept).permute(0, 2, 3, 1).numpy(), None
+
+
+def stored_frames(
+    frames: torch.Tensor, processor: InternVideo2VideoProcessor, max_pixels: int | None, view: int = 0
+) -> torch.Tensor:
+    """What is kept of `frames` (frames, 3, height, width) for one of the views."""
+    if keeps_resized(processor):
+        return processor.resize(frames, processor.size, processor.resample)
+    height, width = frames.shape[-2:]
+    if max_pixels is None or height * width <= max_pixels:
+        return frames
+    scale = (max_pixels / (height * width)) ** 0.5
+    size = (int(height * scale), int(width * scale))
+    if view == 0:
+        return cut_crop(frames, size)
+    # The powers of the plastic number spread points over a square evenly, however many there are.
+    top, left = (
+        int((0.5 + view * step) % 1 * room) for step, room in zip(PLASTIC, (height - size[0], width - size[1]))
+    )
+    return frames[..., top : top + size[0], left : left + size[1]]
+
+
+PLASTIC = (0.7548776662466927, 0.5698402909980532)
+
+
+def report(errors: dict[str, str], left_out: int, splits: dict) -> None:
+    total = sum(map(len, splits.values()))
     for video, reason in errors.items():
         logger.warning("%s: %s", video, reason)
-    if left_out == total:
-        raise ValueError(f"None of the {total} videos can be decoded; the reasons are above.")
+    empty = [name for name, split in splits.items() if all(video in errors for video in split["video"])]
+    if empty:
+        where = f" of {empty[0]}" if empty[0] else ""
+        raise ValueError(f"None of the {len(splits[empty[0]])} videos{where} can be decoded; the reasons are above.")
     if left_out:
         logger.warning("%d of %d videos are left out: they cannot be decoded.", left_out, total)
 
 
 @contextmanager
 def quiet_datasets() -> Iterator[None]:
-    """Without the progress bars of datasets, one for every step within."""
+    """Without the progress bars of datasets."""
     if are_progress_bars_disabled():
         yield
         return

@@ -255,11 +255,14 @@ def cut_fragments(
         fragment_offsets(length, fragment_size, places // fragment_size, generator)
         for length, places in zip(frames.shape[-2:], size)
     )
-    rows = [
-        torch.cat([frames[..., top : top + fragment_size, left : left + fragment_size] for left in lefts], dim=-1)
-        for top in tops
-    ]
-    return torch.cat(rows, dim=-2)
+    # With the strides of `frames`, so that what lies side by side is copied as a whole.
+    mosaic = frames.new_empty((*frames.shape[:-3], *size, frames.shape[-3])).movedim(-1, -3)
+    for place, (top, left) in enumerate((top, left) for top in tops for left in lefts):
+        row, column = (fragment_size * n for n in divmod(place, len(lefts)))
+        mosaic[..., row : row + fragment_size, column : column + fragment_size] = frames[
+            ..., top : top + fragment_size, left : left + fragment_size
+        ]
+    return mosaic
 
 
 def check_options(
