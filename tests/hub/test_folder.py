@@ -6,9 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from exported_model import exported_tiny_model
 from real_clips import save_tiny_model
 from safetensors.numpy import load_file, save_file
 
+from cvqa import VideoReader
 from cvqa.hub.folder import write_model_folder
 from cvqa.models.configuration_internvideo2 import AUTO_MAP
 
@@ -42,7 +44,21 @@ def test_what_loads_and_serves_is_there_and_nothing_else(run, tmp_path):
     assert {"handler.py", "requirements.txt", "modeling_internvideo2.py", "video_reader.py"} <= found
     assert not found & set(PRIVATE)
     assert not any(name.startswith("checkpoint") for name in found)
-    assert {Path(name).suffix for name in found} == {".json", ".safetensors", ".py", ".md", ".txt"}
+    assert {Path(name).suffix for name in found} == {".json", ".safetensors", ".py", ".md", ".txt", ".mp4"}
+
+
+def test_an_example_to_try_the_model_on_is_there(run, tmp_path):
+    with VideoReader(write_model_folder(run, tmp_path / "out") / "example.mp4") as reader:
+        assert (len(reader), reader.width, reader.height) == (50, 384, 216)
+    (run / "example.mp4").write_bytes(b"my own")
+    assert (write_model_folder(run, tmp_path / "out") / "example.mp4").read_bytes() == b"my own"
+
+
+def test_an_export_is_published_with_the_code_that_runs_it(tmp_path):
+    exported = exported_tiny_model()
+    folder = write_model_folder(exported, tmp_path / "out", "org/cvqa-student")
+    assert names(folder / "onnx") == names(exported / "onnx") > {"cvqa_onnx/__init__.py", "requirements.txt"}
+    assert "--backend onnx" in (folder / "README.md").read_text()
 
 
 def test_every_import_of_a_published_file_is_in_the_folder(run, tmp_path):

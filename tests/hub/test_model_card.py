@@ -15,6 +15,7 @@ from real_clips import encode, panned, save_tiny_model
 
 from cvqa.evaluation import save_report, summarize
 from cvqa.hub.cards import render
+from cvqa.hub.folder import write_model_folder
 from cvqa.hub.model_card import model_card, results_files
 
 
@@ -93,6 +94,20 @@ def test_the_card_says_what_happened(folder):
         "video-classification",
     )
     assert {"video-quality-assessment", "labels-vmaf", "internvideo2"} <= set(data.tags)
+
+
+def test_a_base_model_is_named_only_if_the_weights_came_from_the_hub(folder):
+    for repository in ("org/teacher", None):
+        model = {"start": "mine/teacher", "repository": repository, "parameters": 1}
+        (folder / "run.json").write_text(json.dumps(RUN | {"model": model}))
+        assert ModelCard(model_card(folder)).data.base_model == repository
+    (folder / "run.json").write_text(json.dumps(RUN))
+
+
+def test_the_example_is_shown_where_the_hub_can(folder, tmp_path):
+    published = ModelCard.load(write_model_folder(folder, tmp_path / "out", "org/student") / "README.md")
+    (widget,) = published.data.widget
+    assert widget["src"] == "https://huggingface.co/org/student/resolve/main/example.mp4"
 
 
 def test_what_was_not_recorded_is_said_to_be_unknown(tmp_path):

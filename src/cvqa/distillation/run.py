@@ -258,9 +258,15 @@ def run_facts(trainer: QualityTrainer, splits: DatasetDict, data: DataArguments,
 
 
 def model_facts(model: PreTrainedModel, name: str) -> dict:
-    """Where its weights came from, and how many there are."""
+    """Where its weights came from, by the name on the Hub if from there, and how many there are."""
     start = f"random weights, size {name}" if name in SIZES else public_path(name)
-    return {"start": start, "class": type(model).__name__, "parameters": model.num_parameters()}
+    repository = None if name in SIZES or Path(name).exists() else name
+    return {
+        "start": start,
+        "repository": repository,
+        "class": type(model).__name__,
+        "parameters": model.num_parameters(),
+    }
 
 
 def cost_facts(model: PreTrainedModel, processor) -> dict:

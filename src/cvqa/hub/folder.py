@@ -15,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 from ..files import csv_text, json_text, write_text
 from ..models import video_processing_internvideo2
 from ..models.configuration_internvideo2 import AUTO_MAP, CUSTOM_PIPELINES, InternVideo2Config
+from .example import EXAMPLE, write_example
 from .model_card import model_card, results_files
 
 
@@ -24,9 +25,9 @@ REQUIREMENTS = Path(__file__).with_name("handler_requirements.txt")
 
 # What may be published of a run; everything else stays where it is.
 PATTERNS = (
-    *("config.json", "video_preprocessor_config.json", "run.json", "LICENSE", "example.mp4"),
+    *("config.json", "video_preprocessor_config.json", "run.json", "LICENSE", EXAMPLE),
     *("test/results.json", "test/table.md", "test/predictions.csv", "test/scatter.png"),
-    *("onnx/*.onnx", "onnx/*.onnx_data", "onnx/*.json", "onnx/*.py"),
+    *("onnx/*.onnx", "onnx/*.onnx_data", "onnx/*.json", "onnx/requirements.txt", "onnx/cvqa_onnx/*.py"),
 )
 # Files of earlier uploads that go with a new one: weights that would be loaded in its stead, and what Trainer uploads.
 STALE = (
@@ -71,6 +72,8 @@ def write_model_folder(source: str | Path, target: str | Path, repo_id: str | No
         write_code(fresh)
         shutil.copyfile(HANDLER, fresh / "handler.py")
         shutil.copyfile(REQUIREMENTS, fresh / "requirements.txt")
+        if not (fresh / EXAMPLE).is_file():
+            write_example(fresh / EXAMPLE)
         write_text(fresh / "README.md", model_card(fresh, repo_id))
         for name, text in results_files(fresh).items():
             (fresh / ".eval_results").mkdir(exist_ok=True)

@@ -10,6 +10,7 @@ from ..evaluation.metrics import FIGURES
 from ..evaluation.summary import Figure, Summary
 from ..evaluation.tables import markdown_table
 from .cards import render
+from .example import EXAMPLE
 
 
 METRIC_NAMES = {
@@ -26,7 +27,6 @@ LABELS = {
     "dmos": "differential mean opinion scores (DMOS) of viewers",
 }
 LICENCE = "apache-2.0"
-EXAMPLE = "example.mp4"
 TASK = ("video-classification", "Video quality assessment")
 
 
@@ -51,7 +51,7 @@ def model_card(folder: str | Path, repo_id: str | None = None) -> str:
         metrics=list(FIGURES) if summary else None,
         model_name=name,
         eval_results=_eval_results(summary) or None,
-        base_model=_base_model(run),
+        base_model=(run.get("model") or {}).get("repository"),
         widget=_widget(folder, repo_id),
     )
     return render(
@@ -129,14 +129,8 @@ def _eval_results(summary: Summary | None) -> list[EvalResult]:
     ]
 
 
-def _base_model(run: dict) -> str | None:
-    """A name on the Hub of what the weights started from, if they did."""
-    start = (run.get("model") or {}).get("start") or ""
-    return start if start.count("/") == 1 and not start.startswith(("runs/", "models/", ".", "/")) else None
-
-
 def _widget(folder: Path, repo_id: str | None) -> list[dict] | None:
-    """An example for the page of the model, if the folder brings one."""
+    """The folder's example for the page of the model, which needs its address on the Hub."""
     if repo_id is None or not (folder / EXAMPLE).is_file():
         return None
     return [{"src": f"https://huggingface.co/{repo_id}/resolve/main/{EXAMPLE}", "example_title": "a compressed clip"}]

@@ -1,7 +1,6 @@
 """A Space that stands alone: the page, the package that it needs, examples, and the model or its name on the Hub."""
 
 import shutil
-from importlib.resources import as_file, files
 from pathlib import Path
 
 import gradio
@@ -9,15 +8,14 @@ from huggingface_hub import SpaceCardData
 
 from .. import __file__ as package
 from ..files import write_text
-from ..video.encoding import encode
-from ..video.photographs import pan_and_zoom
 from .cards import render
+from .example import write_example
 from .folder import REQUIREMENTS, check_public, replacing_folder, write_model_folder
 
 
 # What of the package the page needs; training, evaluation and data sets stay at home.
 PARTS = ("__init__.py", "app.py", "files.py", "models", "video", "inference")
-EXAMPLES = (("chelsea.png", 26), ("chelsea.png", 46))  # photograph of scikit-image, CRF of x264
+EXAMPLES = (26, 46)  # CRF of x264
 APP = '''"""The page of this Space."""
 
 from pathlib import Path
@@ -61,7 +59,8 @@ def write_space_folder(model: str | Path, target: str | Path, repo_id: str | Non
         requirements = REQUIREMENTS.read_text(encoding="utf-8") + f"gradio>={gradio.__version__}\nmatplotlib>=3.8\n"
         write_text(fresh / "requirements.txt", requirements)
         (fresh / "examples").mkdir()
-        _write_examples(fresh / "examples")
+        for crf in EXAMPLES:
+            write_example(fresh / "examples" / f"crf{crf}.mp4", crf)
         name = (repo_id or target.resolve().name).split("/")[-1]
         metadata = SpaceCardData(
             title=name,
@@ -78,11 +77,3 @@ def write_space_folder(model: str | Path, target: str | Path, repo_id: str | Non
         write_text(fresh / "README.md", render("space", metadata, name=name, model=named, labels=labels))
         check_public(fresh)
     return target
-
-
-def _write_examples(folder: Path) -> None:
-    """A short clip of a photograph, at a good and at a bad quality."""
-    for photograph, crf in EXAMPLES:
-        with as_file(files("skimage").joinpath("data", photograph)) as path:
-            clip = pan_and_zoom(path, size=(384, 216), num_frames=50)
-        encode((clip, 25.0), folder / f"{Path(photograph).stem}_crf{crf}.mp4", "x264", crf, preset="fast")
