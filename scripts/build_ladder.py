@@ -47,6 +47,7 @@ def main() -> int:
             families=arguments.families,
             workers=arguments.workers,
             limit=arguments.limit,
+            report=lambda text: print(text, file=sys.stderr, flush=True),
             recipe=arguments.recipe,
             encodes_per_source=arguments.encodes_per_source,
             size=arguments.size,

@@ -121,6 +121,7 @@ def run_ladder_build(args: argparse.Namespace) -> int:
             families=args.families,
             workers=args.workers,
             limit=args.limit,
+            report=_say,
             recipe=args.recipe,
             encodes_per_source=args.encodes_per_source,
             seed=args.seed,

@@ -2,6 +2,7 @@ import csv
 import json
 import multiprocessing
 import os
+import re
 import signal
 import time
 from collections import defaultdict
@@ -167,6 +168,47 @@ def test_killed_run_is_resumed(sources, tmp_path):
     assert len(manifest_of(tmp_path)) == len(summary.rows) == 8
     assert not list(tmp_path.rglob(".*"))
     assert build_ladder(sources / "deep", tmp_path, **{**SMALL, "encodes_per_source": 8}).reused == 8
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_kills_at_any_moment_leave_nothing_behind(ladder, sources, tmp_path, seed):
+    """Killed again and again, a ladder ends as the one that was left alone."""
+    rng = np.random.default_rng(seed)
+    for _ in range(4):
+        run = multiprocessing.get_context("fork").Process(
+            target=build_ladder, args=(sources, tmp_path), kwargs=SMALL, daemon=True
+        )
+        run.start()
+        time.sleep(rng.uniform(0.05, 1))
+        os.kill(run.pid, signal.SIGKILL)
+        run.join()
+    build_ladder(sources, tmp_path, **SMALL)
+    assert manifest_of(tmp_path) == manifest_of(ladder.folder)
+    files, expected = ({str(p.relative_to(top)) for p in top.rglob("*")} for top in (tmp_path, ladder.folder))
+    assert files == expected
+
+
+def test_an_encode_that_fails_is_listed_and_the_others_are_made(tmp_path):
+    low = pan_and_zoom(Image.fromarray(skimage.data.coffee()), (160, 40), 3)  # SVT-AV1 meets no bit rate below 64 lines
+    clip = encode((low, 25), tmp_path / "low.mp4", "x264", 10)
+    recipe = [{"encoder": "x264"}, {"encoder": "svtav1", "preset": "12", "rate_control": "bitrate"}]
+    out = tmp_path / "out"
+    for _ in range(2):  # what failed is tried again
+        summary = build_ladder(clip, out, recipe=recipe, encodes_per_source=2)
+        assert [row["encoder"] for row in summary.rows] == ["x264"]
+        (failure,) = summary.failures
+        assert failure.startswith("encodes/low/svtav1_12_bitrate") and "svtav1:" in failure
+        good, failed = sorted(manifest_of(out), key=lambda row: row["error"])
+        assert (good["error"], failed["score"], failed["encoder"]) == ("", "", "svtav1") and failed["error"]
+
+
+def test_work_is_estimated_before_it_starts_and_not_again_once_it_is_done(ladder, sources, tmp_path):
+    told = []
+    build_ladder(sources, ladder.folder, report=told.append, **SMALL)
+    assert re.match(r"4 encodes of 4 sources to make: about 0 MB and 0 s, 2 at a time", told[0])  # of the broken clip
+    told.clear()
+    build_ladder(sources / "small.png", tmp_path, report=told.append, **{**SMALL, "encodes_per_source": 1})
+    assert re.match(r"1 encodes of 1 sources to make: about \d+ MB and \d+ s", told[0])
 
 
 def test_what_changed_is_made_anew_and_what_is_new_is_added(sources, tmp_path):

@@ -31,6 +31,7 @@ from ..video.encoders import ENCODERS
 from ..video.encoding import ffmpeg_version
 from ..video.photographs import SHARPNESS_THRESHOLD
 from ..video.vmaf import full_reference_scores
+from .ladder_estimate import estimate, measured_rate, pixels_of
 from .ladder_log import LadderLog, identity
 from .ladder_sources import Source, find_sources
 from .ladder_work import LadderSettings, make_encode, make_reference
@@ -62,6 +63,7 @@ def build_ladder(
     families: str | os.PathLike | None = None,
     workers: int | None = None,
     limit: int | None = None,
+    report: Callable[[str], None] | None = None,
     **settings,
 ) -> "LadderSummary":
     """Encode every source at many qualities, in the ways that a recipe lists, and label each encode with its VMAF.
@@ -77,6 +79,7 @@ def build_ladder(
         out: the ladder's folder; only one run at a time may work on it.
         workers: encodes at a time, one core each; all cores if None.
         limit: take only so many sources.
+        report: is told how much there is to do and, where no progress bar can be shown, now and then how far it is.
         recipe: kinds of encodes: a name in `RECIPES`, a JSON file, or a list of `Kind` or dict.
         encodes_per_source: drawn from the recipe, anew for every source.
         size, num_frames: of clips made from photographs, (width, height); of several sizes each gets one, by chance.
@@ -92,7 +95,7 @@ def build_ladder(
     out = Path(out)
     found = find_sources(sources, families, leave_out=out)
     found = sorted(found, key=lambda source: zlib.crc32(f"{settings.seed} {source.name}".encode()))[:limit]
-    run = _Run(out, settings)
+    run = _Run(out, settings, report or (lambda text: None))
     run.work_through(found, workers or os.cpu_count() or 1)
     return LadderSummary(
         folder=out,
@@ -174,8 +177,8 @@ class _Job:
 class _Run:
     """One run over a ladder's folder. ffmpeg's processes do the work, so threads are enough to keep all cores busy."""
 
-    def __init__(self, out: Path, settings: LadderSettings):
-        self.out, self.settings = out, settings
+    def __init__(self, out: Path, settings: LadderSettings, report: Callable[[str], None]):
+        self.out, self.settings, self.report = out, settings, report
         self.log = LadderLog(out)
         self.failures: list[dict] = []  # rows of the manifest
         self.reused = 0
@@ -187,11 +190,13 @@ class _Run:
         write_text(out / "ladder.json", json_text(_description(settings)))
 
     def work_through(self, sources: list[Source], workers: int) -> None:
+        self.report(self._estimate(sources, workers))
         waiting = deque(self._reference_job(source) for source in sources)
         running: dict[Future, _Job] = {}
         written = time.monotonic()
         pool = ThreadPoolExecutor(workers)
-        with tqdm(total=sum(job.encodes for job in waiting), unit="encode", disable=None) as progress:
+        total, done = sum(job.encodes for job in waiting), 0
+        with tqdm(total=total, unit="encode", disable=None) as progress:
             try:
                 while waiting or running:
                     while waiting and len(running) < workers:
@@ -200,27 +205,41 @@ class _Run:
                         running[pool.submit(job.make if known is None else lambda known=known: known)] = job
                         self.reused += known is not None and "level" in job.row
                     for future in wait(running, return_when=FIRST_COMPLETED).done:
-                        following = self._finish(running.pop(future), future, progress)
+                        job = running.pop(future)
+                        following = self._finish(job, future)
                         waiting.extendleft(reversed(following))  # first: contents are finished one after the other
+                        settled = job.encodes - sum(after.encodes for after in following)
+                        progress.update(settled)
+                        done += settled
                     if time.monotonic() - written > SECONDS_BETWEEN_MANIFESTS:
                         self.write_manifest()
                         written = time.monotonic()
+                        if progress.disable:
+                            self.report(f"{done} of {total} encodes")
             finally:
                 pool.shutdown(cancel_futures=True)
                 self.write_manifest()
                 self.log.close()
 
-    def _finish(self, job: _Job, future: Future, progress: tqdm) -> list[_Job]:
+    def _estimate(self, sources: list[Source], workers: int) -> str:
+        missing = []
+        for source in sources:
+            job = self._reference_job(source)
+            if about := self.log.find(job.file, job.recipe):
+                lacking = sum(self.log.find(after.file, after.recipe) is None for after in job.then(about))
+                missing.append((about["width"] * about["height"] * about["frames"], lacking, False))
+            else:
+                missing.append((pixels_of(source, self.settings), job.encodes, True))
+        return estimate(missing, len(sources), measured_rate(self.log.encodes()), workers)
+
+    def _finish(self, job: _Job, future: Future) -> list[_Job]:
         try:
             result = future.result() | job.labels
         except (ValueError, OSError) as error:
             self.failures.append({**job.row, "error": str(error)})
-            progress.update(job.encodes)
             return []
         self.log.add(job.file, job.recipe, result)
-        following = job.then(result)
-        progress.update(job.encodes - sum(after.encodes for after in following))
-        return following
+        return job.then(result)
 
     def _reference_job(self, source: Source) -> _Job:
         settings, file = self.settings, f"references/{source.name}.mkv"
