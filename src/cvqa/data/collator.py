@@ -3,12 +3,14 @@
 import os
 import warnings
 import zlib
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from ..models.video_processing_internvideo2 import InternVideo2VideoProcessor, open_video
+from .augmentation import get_augmentation
 from .frames import frame_settings, frames_of
 
 
@@ -17,9 +19,11 @@ class QualityCollator:
     Batches rows with `frames` (of `cache_frames`) or else `video` (a path) into `pixel_values_videos`, float32
     (rows, frames, 3, height, width), and `labels`, float32 (rows,), where the rows have a `label`.
 
-    Without `augment` the pixels are those of `processor(path)`, bit for bit. With it, they vary in ways that leave the
-    quality as it is: another window in time (of cached frames, one of those that were cached), another place in the
-    frame, mirroring. Nothing is rescaled beyond what the processor does, and no colour changes.
+    Without `augment` the pixels are those of `processor(path)`, bit for bit. With "quality" (or True), they vary in
+    ways that leave the quality as it is: another window in time (of cached frames, one of those that were cached),
+    another place in the frame, mirroring. Nothing is rescaled beyond what the processor does, and no colour changes.
+    With "published", they vary as in the published method, see `augmentation`, and each row gives two clips, one
+    after the other.
 
     With `as_uint8` the pixels stay as decoded, a quarter of the bytes, for `processor.pixel_values` on the device of
     the model: what a worker does then is little more than copying.
@@ -30,14 +34,19 @@ class QualityCollator:
     - until then on the rank (`RANK`) and the random state of torch in the process, which the workers of a DataLoader
       get anew each epoch: reproducible after `torch.manual_seed` with the same number of processes and workers.
 
-    Raises `VideoError` for a video that cannot be read, ValueError for frames cached with other settings.
+    Raises `VideoError` for a video that cannot be read, ValueError for frames cached with other settings and for an
+    augmentation that there is not.
     """
 
     def __init__(
-        self, processor: InternVideo2VideoProcessor, augment: bool = False, seed: int = 0, as_uint8: bool = False
+        self,
+        processor: InternVideo2VideoProcessor,
+        augment: str | bool | None = None,
+        seed: int = 0,
+        as_uint8: bool = False,
     ):
         self.processor = processor
-        self.augment = augment
+        self.augmentation = get_augmentation(augment)
         self.seed = seed
         self.as_uint8 = as_uint8
         self.epoch = torch.tensor(-1).share_memory_()  # shared: persistent workers hold a copy of this object
@@ -46,37 +55,41 @@ class QualityCollator:
         self.epoch.fill_(epoch)
 
     def __call__(self, rows: list[dict]) -> dict[str, torch.Tensor]:
+        samples = self.augmentation.samples if self.augmentation else 1
         views = None
-        for place, row in enumerate(rows):
+        for place, (row, sample) in enumerate(product(rows, range(samples))):
             # Pixel by pixel as decoded, (frames, height, width, 3), so that whole lines are copied, and only once.
-            view = self._view(row).permute(0, 2, 3, 1)
+            view = self._view(row, sample).permute(0, 2, 3, 1)
             if views is None:
-                views = torch.empty(len(rows), *view.shape, dtype=torch.uint8)
+                views = torch.empty(len(rows) * samples, *view.shape, dtype=torch.uint8)
             views[place] = view
         views = views.permute(0, 1, 4, 2, 3)
         batch = {"pixel_values_videos": views if self.as_uint8 else self.processor.pixel_values(views)}
         if "label" in rows[0]:
-            batch["labels"] = torch.tensor([row["label"] for row in rows], dtype=torch.float32)
+            labels = [row["label"] for row in rows for _ in range(samples)]
+            batch["labels"] = torch.tensor(labels, dtype=torch.float32)
         return batch
 
-    def _view(self, row: dict) -> torch.Tensor:
-        generator = self._generator(row) if self.augment else None
+    def _view(self, row: dict, sample: int) -> torch.Tensor:
+        generator = self._generator(row, sample) if self.augmentation else None
         frames = self._cached_frames(row, generator) if row.get("frames") else self._decoded_frames(row, generator)
         with warnings.catch_warnings():
             # Cached frames are a read-only map of the disk, which torch warns of; they are only ever read.
             warnings.filterwarnings("ignore", "The given NumPy array is not writable")
-            frames = torch.from_numpy(frames)
-        view = self.processor.spatial_views(frames.permute(0, 3, 1, 2), generator)
-        if generator is not None and generator.random() < 0.5:
-            view = view.flip(-1)
-        return view
+            frames = torch.from_numpy(frames).permute(0, 3, 1, 2)
+        if generator is None:
+            return self.processor.spatial_views(frames)
+        return self.augmentation.view(frames, self.processor, generator)
 
     def _cached_frames(self, row: dict, generator: np.random.Generator | None) -> np.ndarray:
-        settings = frame_settings(self.processor)
-        if row["frames_settings"] != settings:
+        fitting = [frame_settings(self.processor, native=True)]
+        if not (self.augmentation and self.augmentation.native):
+            fitting.append(frame_settings(self.processor))
+        if row["frames_settings"] not in fitting:
             raise ValueError(
                 f"The frames of {row['video']} were cached for {row['frames_settings']}, but the processor asks for "
-                f"{settings}: cache them again with this processor."
+                f"{fitting[-1]}: cache them again with this processor"
+                f"{'' if len(fitting) > 1 else ' and native=True, which this augmentation needs'}."
             )
         frames, num_frames = frames_of(row), self.processor.num_frames
         first = 0 if generator is None else num_frames * generator.integers(len(frames) // num_frames)
@@ -86,10 +99,10 @@ class QualityCollator:
         with open_video(row["video"]) as reader:
             return reader.get_batch(self.processor.frame_indices(len(reader), generator=generator))
 
-    def _generator(self, row: dict) -> np.random.Generator:
+    def _generator(self, row: dict, sample: int) -> np.random.Generator:
         epoch = int(self.epoch)
         if epoch >= 0:
             name = "/".join(Path(row["video"]).parts[-2:])
-            return np.random.default_rng([self.seed, epoch, zlib.crc32(name.encode())])
+            return np.random.default_rng([self.seed, epoch, zlib.crc32(name.encode()), sample])
         state = int(torch.empty((), dtype=torch.int64).random_())
         return np.random.default_rng([self.seed, int(os.environ.get("RANK", 0)), state])

@@ -10,7 +10,7 @@ import multiprocessing
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -52,6 +52,7 @@ def cache_frames(
     num_proc: int | None = None,
     *,
     views: int = 1,
+    native: bool = False,
     max_bytes: float | None = None,
 ) -> Dataset | DatasetDict:
     """
@@ -68,6 +69,7 @@ def cache_frames(
         num_proc: Processes that decode; by default one per core.
         views: With `max_pixels`, so many such regions of a larger frame, spread over it; the first is the centre. Each
             window is kept for each view.
+        native: Keep them at native resolution also with `spatial_mode="resize"`, as the published augmentation needs.
         max_bytes: Refuse to write more than this. More than the free disk is refused in any case, by an estimate from
             the dimensions of some of the videos.
 
@@ -82,9 +84,10 @@ def cache_frames(
     Raises ValueError if no video can be decoded, or if it would take too much disk.
     """
     splits = dataset if isinstance(dataset, DatasetDict) else {None: dataset}
-    views = 1 if max_pixels is None or keeps_resized(processor) else views
+    native = native or not keeps_resized(processor)
+    views = views if native and max_pixels else 1
     kind = {
-        "settings": json.loads(frame_settings(processor)),
+        "settings": json.loads(frame_settings(processor, native)),
         "windows": windows,
         "views": views,
         "max_pixels": max_pixels,
@@ -103,14 +106,17 @@ def cache_frames(
     store = open_store(folder)
     missing = {key: video for video, key in keys.items() if key not in store.frames}
     if missing:
-        kept = {"processor": processor, "windows": windows, "views": views, "max_pixels": max_pixels}
-        check_size(folder, estimate_bytes(list(missing.values()), **kept), len(missing), max_bytes)
-        decode = partial(decode_rows, **kept)
+        keep = partial(stored_frames, processor=processor, native=native, max_pixels=max_pixels)
+        sets = {"windows": windows, "views": views, "num_frames": processor.num_frames}
+        check_size(folder, estimate_bytes(list(missing.values()), keep, **sets), len(missing), max_bytes)
+        decode = partial(decode_rows, processor=processor, keep=keep, windows=windows, views=views)
         fill_store(folder, missing, decode, num_proc or os.cpu_count() or 1)
         store = open_store(folder)
         errors |= {video: store.errors[key] for key, video in missing.items() if key not in store.frames}
     report(errors, sum(video in errors for split in splits.values() for video in split["video"]), splits)
-    attached = {name: attach(split, keys, store, errors, processor) for name, split in splits.items()}
+    attached = {
+        name: attach(split, keys, store, errors, frame_settings(processor, native)) for name, split in splits.items()
+    }
     return DatasetDict(attached) if isinstance(dataset, DatasetDict) else attached[None]
 
 
@@ -125,12 +131,15 @@ def frames_of(row: dict) -> np.ndarray:
     return map_frames(frames["file"], frames["offset"], shape)
 
 
-def frame_settings(processor: InternVideo2VideoProcessor) -> str:
-    """What cached frames have in common with what the processor would take of the file, as JSON."""
+def frame_settings(processor: InternVideo2VideoProcessor, native: bool = False) -> str:
+    """What cached frames have in common with what the processor would take of the file, as JSON.
+
+    `native`: of frames that were not resized, whatever the processor does.
+    """
     settings = {"num_frames": processor.num_frames, "frame_sampling": processor.frame_sampling}
     if processor.frame_sampling == "window":
         settings["frame_stride"] = processor.frame_stride
-    if keeps_resized(processor):
+    if keeps_resized(processor) and not native:
         settings["size"] = {name: side for name, side in dict(processor.size).items() if side is not None}
         settings["resample"] = int(processor.resample)
     return json.dumps(settings)
@@ -147,7 +156,7 @@ def reader_version() -> list[str]:
     return [av.__version__, digest([file.read_text(encoding="utf-8") for file in files])]
 
 
-def attach(dataset: Dataset, keys: dict, store: Store, errors: dict, processor: InternVideo2VideoProcessor) -> Dataset:
+def attach(dataset: Dataset, keys: dict, store: Store, errors: dict, settings: str) -> Dataset:
     """The rows whose frames are in the store, with where they lie."""
     videos = dataset["video"][:]
     kept = [place for place, video in enumerate(videos) if video not in errors]
@@ -155,7 +164,7 @@ def attach(dataset: Dataset, keys: dict, store: Store, errors: dict, processor: 
     columns = {
         "frames": [{"file": frames.file, "offset": frames.offset} for frames in found],
         "frames_shape": [frames.shape for frames in found],
-        "frames_settings": [frame_settings(processor)] * len(found),
+        "frames_settings": [settings] * len(found),
     }
     table = dataset.select(kept).remove_columns([name for name in FRAME_COLUMNS if name in dataset.column_names])
     with quiet_datasets():
@@ -178,12 +187,7 @@ def check_size(folder: Path, size: float, videos: int, max_bytes: float | None) 
 
 
 def estimate_bytes(
-    videos: list[str],
-    processor: InternVideo2VideoProcessor,
-    windows: int,
-    views: int,
-    max_pixels: int | None,
-    probes: int = 32,
+    videos: list[str], keep: Callable, windows: int, views: int, num_frames: int, probes: int = 32
 ) -> float:
     """Size on disk of the frames of `videos`, from the dimensions of some of them."""
     sizes = []
@@ -193,9 +197,9 @@ def estimate_bytes(
                 frame = torch.empty(1, 3, reader.height, reader.width, dtype=torch.uint8)
         except VideoError:
             continue
-        stored = stored_frames(frame, processor, max_pixels)
+        stored = keep(frame)
         sizes.append(stored.numel() * (1 if stored.shape == frame.shape else views))
-    return len(videos) * windows * processor.num_frames * float(np.mean(sizes)) if sizes else 0.0
+    return len(videos) * windows * num_frames * float(np.mean(sizes)) if sizes else 0.0
 
 
 def fill_store(folder: Path, missing: dict[str, str], decode, num_proc: int) -> None:
@@ -233,7 +237,7 @@ def fill_file(folder: Path, chunk: dict[str, str], decode) -> None:
 
 
 def decode_rows(
-    videos: dict[str, str], processor: InternVideo2VideoProcessor, windows: int, views: int, max_pixels: int | None
+    videos: dict[str, str], processor: InternVideo2VideoProcessor, keep: Callable, windows: int, views: int
 ) -> Iterator[tuple[str, np.ndarray | None, str | None]]:
     """(key, frames, None) of each of the videos, or (key, None, reason)."""
     for key, video in videos.items():
@@ -245,17 +249,17 @@ def decode_rows(
         except VideoError as error:
             yield key, None, error.reason
             continue
-        kept = [stored_frames(frames, processor, max_pixels, view) for view in range(views)]
+        kept = [keep(frames, view=view) for view in range(views)]
         if kept[0].shape == frames.shape:
             del kept[1:]  # nothing was cut off
         yield key, torch.cat(kept).permute(0, 2, 3, 1).numpy(), None
 
 
 def stored_frames(
-    frames: torch.Tensor, processor: InternVideo2VideoProcessor, max_pixels: int | None, view: int = 0
+    frames: torch.Tensor, processor: InternVideo2VideoProcessor, native: bool, max_pixels: int | None, view: int = 0
 ) -> torch.Tensor:
     """What is kept of `frames` (frames, 3, height, width) for one of the views."""
-    if keeps_resized(processor):
+    if not native:
         return processor.resize(frames, processor.size, processor.resample)
     height, width = frames.shape[-2:]
     if max_pixels is None or height * width <= max_pixels:
