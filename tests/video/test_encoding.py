@@ -28,6 +28,11 @@ def reference(frames, tmp_path_factory):
     return store_reference((frames, 25), tmp_path_factory.mktemp("reference") / "reference.mkv")
 
 
+def usual(encoder: str) -> dict:
+    """The first rate control and bit depth that an encoder has."""
+    return {"rate_control": ENCODERS[encoder].rate_controls[0], "bit_depth": ENCODERS[encoder].bit_depths[0]}
+
+
 def decode(path) -> np.ndarray:
     with av.open(str(path)) as container:
         return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
@@ -41,7 +46,7 @@ def psnr(a, b) -> float:
 def test_quality_and_size_fall_as_crf_rises(encoder, reference, tmp_path):
     best, worst = ENCODERS[encoder].ladder
     paths = [
-        encode(reference, tmp_path / f"{crf}{ENCODERS[encoder].suffix}", encoder, crf)
+        encode(reference, tmp_path / f"{crf}{ENCODERS[encoder].suffix}", encoder, crf, **usual(encoder))
         for crf in (best, (best + worst) // 2, worst)
     ]
     scores = [full_reference_scores(path, reference)["vmaf"] for path in paths]
@@ -50,12 +55,12 @@ def test_quality_and_size_fall_as_crf_rises(encoder, reference, tmp_path):
     assert sizes[0] > sizes[1] > sizes[2]
 
 
-@EVERY_ENCODER
-@pytest.mark.parametrize("bit_depth", [8, 10])
+@pytest.mark.parametrize(("encoder", "bit_depth"), [(n, depth) for n in ENCODERS for depth in ENCODERS[n].bit_depths])
 def test_file_is_what_was_asked_for(encoder, bit_depth, frames, tmp_path):
     settings = ENCODERS[encoder]
     path = tmp_path / f"a{settings.suffix}"
-    encode((frames, 30000 / 1001), path, encoder, settings.ladder[0], bit_depth=bit_depth)
+    asked = usual(encoder) | {"bit_depth": bit_depth}
+    encode((frames, 30000 / 1001), path, encoder, settings.ladder[0], **asked)
     with av.open(str(path)) as container:
         stream = container.streams.video[0]
         frame = next(container.decode(stream))
@@ -74,7 +79,8 @@ def test_file_is_what_was_asked_for(encoder, bit_depth, frames, tmp_path):
 @EVERY_ENCODER
 def test_same_call_gives_same_bytes(encoder, reference, tmp_path):
     crf, suffix = ENCODERS[encoder].ladder[1], ENCODERS[encoder].suffix
-    first, second = (encode(reference, tmp_path / f"{name}{suffix}", encoder, crf).read_bytes() for name in "ab")
+    paths = [encode(reference, tmp_path / f"{name}{suffix}", encoder, crf, **usual(encoder)) for name in "ab"]
+    first, second = (path.read_bytes() for path in paths)
     assert first == second
 
 
@@ -98,8 +104,9 @@ def test_odd_sizes_lose_the_last_column_and_row_and_nothing_is_scaled(frames, tm
         for frame in odd:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
         container.mux(stream.encode())
-    for encoder in ENCODERS:
-        path = encode(tmp_path / "odd.mkv", tmp_path / f"{encoder}{ENCODERS[encoder].suffix}", encoder, 20)
+    for encoder, settings in ENCODERS.items():
+        path = tmp_path / f"{encoder}{settings.suffix}"
+        encode(tmp_path / "odd.mkv", path, encoder, settings.ladder[0], **usual(encoder))
         decoded = decode(path)
         assert decoded.shape[1:3] == (100, 150)
         assert psnr(decoded, odd[:, :100, :150]) > 25

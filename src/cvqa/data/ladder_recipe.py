@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..video.encoders import ENCODERS, RATE_CONTROLS, find_encoder
+from ..video.encoders import COMMON_ENCODERS, ENCODERS, RATE_CONTROLS, find_encoder
 
 
 SMALLEST_SIDE = 64  # of anything that is encoded; below it encoders give up
@@ -65,22 +65,25 @@ class Kind:
         object.__setattr__(self, "scale", tuple(Fraction(str(scale)).limit_denominator(1000) for scale in self.scale))
         settings = [find_encoder(name) for name in self.encoder]
         for name in self.first_encoder:
-            find_encoder(name)
+            if "crf" not in find_encoder(name).rate_controls:
+                raise ValueError(f"{name} has no CRF, and so can't be a first_encoder")
         for name in set(self.preset) - {"default", "usual"}:
             if lacking := [one for one, encoder in zip(self.encoder, settings) if name not in encoder.presets]:
                 raise ValueError(f"{lacking[0]} has no preset {name!r}")
         for name in self.rate_control:
             if name not in RATE_CONTROLS:
                 raise ValueError(f"rate_control must be one of {', '.join(RATE_CONTROLS)}, not {name!r}")
-            if name == "qp" and not all(encoder.has_qp for encoder in settings):
-                raise ValueError(f"not all of {', '.join(self.encoder)} have the rate control qp")
+            if lacking := [one for one, encoder in zip(self.encoder, settings) if name not in encoder.rate_controls]:
+                raise ValueError(f"{lacking[0]} has no rate control {name!r}")
+        for depth in self.bit_depth:
+            if lacking := [one for one, encoder in zip(self.encoder, settings) if depth not in encoder.bit_depths]:
+                raise ValueError(f"{lacking[0]} has no bit_depth {depth}")
         for name, stretch in (("quality", self.quality), ("first_quality", self.first_quality)):
             if len(stretch) != 2 or not -1 <= stretch[0] <= stretch[1] <= 1:
                 raise ValueError(f"{name} must be two numbers from -1 to 1, the better first, not {list(stretch)}")
         for wrong, message in (
             (not self.encoder, "a kind needs an encoder"),
             (not self.weight > 0, "weight must be above 0"),
-            (not set(self.bit_depth) <= {8, 10}, "bit_depth must be 8 or 10"),
             (not all(0 < scale <= 1 for scale in self.scale), "scale must be above 0 and at most 1"),
             (not all(isinstance(step, int) and step >= 1 for step in self.frame_step), "frame_step must be 1 or more"),
         ):
@@ -97,10 +100,10 @@ class Kind:
 
 _PLAIN = Kind("x264")
 
-_ALL = list(ENCODERS)
+_ALL = list(COMMON_ENCODERS)
 
 RECIPES: dict[str, list[dict]] = {
-    "crf": [{"encoder": name} for name in ENCODERS],
+    "crf": [{"encoder": name} for name in COMMON_ENCODERS],
     "mixed": [
         {"encoder": _ALL, "preset": "usual", "quality": [-0.3, 1], "weight": 5},
         {"encoder": _ALL, "preset": "usual", "rate_control": "bitrate", "weight": 3},

@@ -21,7 +21,9 @@ class Encoder:
     preset: str  # the default one
     usual_presets: tuple[str, ...]  # which a varied ladder draws from
     preset_option: str = "-preset"
-    has_qp: bool = True
+    rate_controls: tuple[str, ...] = RATE_CONTROLS
+    bit_depths: tuple[int, ...] = (8, 10)
+    qp_option: str = "-qp"
     qp_offset_10_bit: int = 0  # what ffmpeg's -qp counts from, where it isn't the 8-bit scale
     options: tuple[str, ...] = ()  # always given; keeps the encoder on one thread
     crf_options: tuple[str, ...] = ()
@@ -30,7 +32,7 @@ class Encoder:
         if rate_control == "bitrate":
             return ["-b:v", str(round(quality * 1000))]
         if rate_control == "qp":
-            return ["-qp", str(quality + (self.qp_offset_10_bit if bit_depth == 10 else 0))]
+            return [self.qp_option, str(quality + (self.qp_offset_10_bit if bit_depth == 10 else 0))]
         return ["-crf", str(quality), *self.crf_options]
 
 
@@ -74,7 +76,7 @@ ENCODERS: dict[str, Encoder] = {
         preset="4",
         usual_presets=("2", "4", "5"),
         preset_option="-cpu-used",
-        has_qp=False,
+        rate_controls=("crf", "bitrate"),
         options=("-deadline", "good", "-row-mt", "0", "-threads", "1"),
         crf_options=("-b:v", "0"),
     ),
@@ -90,7 +92,40 @@ ENCODERS: dict[str, Encoder] = {
         usual_presets=("6", "8", "10", "12"),
         options=("-svtav1-params", "lp=1"),
     ),
+    "vvenc": Encoder(
+        library="libvvenc",
+        codec="vvc",
+        suffix=".mp4",
+        crf_range=(0, 63),
+        ladder=(24, 51),
+        bits_per_pixel=(0.15, 0.008),
+        presets=("slower", "slow", "medium", "fast", "faster"),
+        preset="faster",
+        usual_presets=("faster",),
+        rate_controls=("qp", "bitrate"),
+        bit_depths=(10,),
+        options=("-threads", "1"),
+    ),
+    "mpeg4": Encoder(
+        library="mpeg4",
+        codec="mpeg4",
+        suffix=".mp4",
+        crf_range=(1, 31),
+        ladder=(2, 31),
+        bits_per_pixel=(0.6, 0.04),
+        presets=("rd", "bits", "simple"),
+        preset="rd",
+        usual_presets=("rd", "simple"),
+        preset_option="-mbd",
+        rate_controls=("qp", "bitrate"),
+        bit_depths=(8,),
+        qp_option="-q:v",
+        options=("-threads", "1"),
+    ),
 }
+
+COMMON_ENCODERS = ("x264", "x265", "vp9", "svtav1")
+"""What most video is encoded with today. Ladders have these unless asked for more."""
 
 
 def find_encoder(name: str) -> Encoder:

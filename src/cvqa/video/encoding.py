@@ -15,7 +15,7 @@ import av
 import numpy as np
 
 from ..files import replacing
-from .encoders import RATE_CONTROLS, find_encoder
+from .encoders import find_encoder
 
 
 class EncodingError(ValueError):
@@ -61,7 +61,7 @@ def encode(
         gop: largest distance between key frames, in frames; the encoder's default if None.
         fps: read a file at this constant rate whatever its timestamps say; None keeps the timestamps.
         extra: further ffmpeg output options, after ours.
-        rate_control: what `quality` is, of `RATE_CONTROLS`.
+        rate_control: what `quality` is, one of the encoder's `rate_controls`.
         size: (width, height) to scale to before encoding, both even.
         scaler: "bicubic", "lanczos" or another of ffmpeg's filters; for `size`.
         frame_step: encode every so many-th frame, at so much less of the frame rate.
@@ -71,8 +71,8 @@ def encode(
         ValueError: an argument is out of its range.
     """
     settings = find_encoder(encoder)
-    if rate_control not in RATE_CONTROLS or (rate_control == "qp" and not settings.has_qp):
-        known = ", ".join(name for name in RATE_CONTROLS if name != "qp" or settings.has_qp)
+    if rate_control not in settings.rate_controls:
+        known = ", ".join(settings.rate_controls)
         raise ValueError(f"{encoder} has no rate control {rate_control!r}; it has {known}")
     best, worst = settings.crf_range
     if rate_control == "bitrate" and quality <= 0:
@@ -84,8 +84,9 @@ def encode(
     preset = settings.preset if preset is None else str(preset)
     if preset not in settings.presets:
         raise ValueError(f"{encoder} has no preset {preset!r}; it has {', '.join(settings.presets)}")
-    if bit_depth not in (8, 10):
-        raise ValueError(f"bit_depth must be 8 or 10, not {bit_depth}")
+    if bit_depth not in settings.bit_depths:
+        known = " or ".join(map(str, settings.bit_depths))
+        raise ValueError(f"bit_depth of {encoder} must be {known}, not {bit_depth}")
     if size is not None and any(side < 2 or side % 2 for side in size):
         raise ValueError(f"size must be two even numbers, not {size}")
     if frame_step < 1:
