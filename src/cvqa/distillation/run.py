@@ -137,21 +137,26 @@ def load_processor(names: Sequence[str], model: PreTrainedModel, **options) -> I
 
 
 def load_data(data: DataArguments, args: QualityArguments, processor: InternVideo2VideoProcessor) -> DatasetDict:
-    """Splits by content with cached frames; the main process decodes, the others read what it left."""
+    """`load_splits`; the main process decodes, the others read what it left."""
     with args.main_process_first(desc="caching frames"):
-        splits = load_quality_dataset(data.dataset, data.data_dir, seed=data.split_seed, **(data.dataset_options or {}))
-        missing = [name for name in ("train", "validation") if name not in splits]
-        if missing:
-            raise ValueError(f"the data set has no {' and no '.join(missing)} rows; training needs both")
-        check_copies(splits)
-        if data.cache_frames:
-            splits = DatasetDict(
-                {
-                    name: cache_frames(split, processor, data.cache_dir, data.windows if name == "train" else 1)
-                    for name, split in splits.items()
-                }
-            )
-    return splits
+        return load_splits(data, processor)
+
+
+def load_splits(data: DataArguments, processor: InternVideo2VideoProcessor) -> DatasetDict:
+    """Splits by content with cached frames."""
+    splits = load_quality_dataset(data.dataset, data.data_dir, seed=data.split_seed, **(data.dataset_options or {}))
+    missing = [name for name in ("train", "validation") if name not in splits]
+    if missing:
+        raise ValueError(f"the data set has no {' and no '.join(missing)} rows; training needs both")
+    check_copies(splits)
+    if not data.cache_frames:
+        return splits
+    return DatasetDict(
+        {
+            name: cache_frames(split, processor, data.cache_dir, data.windows if name == "train" else 1)
+            for name, split in splits.items()
+        }
+    )
 
 
 def last_checkpoint(folder: str | os.PathLike) -> str | None:

@@ -18,21 +18,34 @@ _PAIR_BLOCK = 512
 def resampled_figures(
     predictions: np.ndarray, targets: np.ndarray, content_ids, mapping: FittedMapping | None, n: int, seed: int
 ) -> dict[str, np.ndarray]:
-    """Each of `FIGURES` on n resamples, NaN where it is undefined.
-
-    Args:
-        predictions, targets: (videos,), finite, no column constant.
-        content_ids: (videos,).
-        mapping: fitted to all videos; it is refitted to every resample. None leaves PLCC and RMSE undefined.
+    """Each of `FIGURES` on n resamples of the contents of these videos; see `weighted_figures`.
 
     Raises:
         Undefined: fewer than 3 contents.
     """
     groups = group_by_content(content_ids, len(targets))
-    weights = np.empty((n, len(targets)))
-    for row, draw in enumerate(draw_contents(len(groups), n, seed)):
-        for rows, count in zip(groups, np.bincount(draw, minlength=len(groups))):
-            weights[row, rows] = count
+    places = np.empty(len(targets), dtype=int)
+    for place, rows in enumerate(groups):
+        places[rows] = place
+    return weighted_figures(predictions, targets, mapping, draw_counts(len(groups), n, seed)[:, places])
+
+
+def draw_counts(n_contents: int, n: int, seed: int) -> np.ndarray:
+    """(n, n_contents) how often each content is in each resample. Raises `Undefined` for fewer than 3."""
+    return np.stack([np.bincount(draw, minlength=n_contents) for draw in draw_contents(n_contents, n, seed)])
+
+
+def weighted_figures(
+    predictions: np.ndarray, targets: np.ndarray, mapping: FittedMapping | None, counts: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Each of `FIGURES` on n resamples, NaN where it is undefined.
+
+    Args:
+        predictions, targets: (videos,), finite, no column constant.
+        mapping: fitted to all videos; it is refitted to every resample. None leaves PLCC and RMSE undefined.
+        counts: (n, videos) how often each video is in each resample; the same for all videos of a content.
+    """
+    weights = counts.astype(float)
     undefined = _constant(predictions, weights) | _constant(targets, weights)
     mapped = _mapped(mapping, predictions, targets, weights)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -76,9 +89,9 @@ def _kendall(predictions: np.ndarray, targets: np.ndarray, weights: np.ndarray) 
 
 
 def _constant(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """(n,) whether all values of a resample are equal."""
+    """(n,) whether all values of a resample are equal, or there are none."""
     drawn = weights > 0
-    return np.where(drawn, values, np.inf).min(axis=1) == np.where(drawn, values, -np.inf).max(axis=1)
+    return np.where(drawn, values, np.inf).min(axis=1) >= np.where(drawn, values, -np.inf).max(axis=1)
 
 
 def _mapped(
@@ -89,6 +102,8 @@ def _mapped(
         return np.full_like(weights, np.nan)
     mapped = np.full_like(weights, np.nan)
     for row, repeats in enumerate(weights.astype(int)):
+        if not repeats.any():
+            continue
         try:
             mapped[row] = mapping.refit(np.repeat(predictions, repeats), np.repeat(targets, repeats))(predictions)
         except Undefined:

@@ -15,7 +15,7 @@ TITLES = {"srcc": "SRCC", "plcc": "PLCC", "krcc": "KRCC", "rmse": "RMSE", WITHIN
 
 _DESCRIPTIONS = ("model", "data", "split", "mapping")
 _FEW_CONTENTS = 10
-_EFFECT = {
+EFFECT = {
     "none": "of the predictions as they are",
     "rescale": "after the predictions' mean and spread are set to those of the scores",
     "logistic4": "after a 4-parameter logistic fit of predictions to scores",
@@ -82,7 +82,7 @@ def _remarks(summaries: Sequence[Summary]) -> list[str]:
     """How to read the figures, and what is missing from them, each thing once."""
     lines = []
     for mapping in dict.fromkeys(s.figure("plcc").mapping for s in summaries):
-        lines.append(f"{mapping}: PLCC and RMSE {_EFFECT[mapping]}; rank correlations need no mapping.")
+        lines.append(f"{mapping}: PLCC and RMSE {EFFECT[mapping]}; rank correlations need no mapping.")
     if any(figure.interval for s in summaries for figure in s.figures):
         settings = dict.fromkeys(f"{s.resamples} resamples of contents, seed {s.seed}" for s in summaries)
         lines.append(f"[ ]: {summaries[0].confidence:.0%} percentile bootstrap interval, {' or '.join(settings)}.")
