@@ -24,6 +24,7 @@ def pool():
     assert not any(map(is_running, pids)), "leaving the pool ends its processes"
 
 
+@pytest.mark.slow
 def test_processes_live_through_many_tasks(pool):
     done = list(pool.run(list(range(8))))
     assert sorted(task for task, _, _ in done) == list(range(8))
@@ -32,37 +33,40 @@ def test_processes_live_through_many_tasks(pool):
     assert len({result[1] for _, result, _ in done}) <= 2
 
 
-def test_a_failing_task_and_a_dying_process_cost_one_task_each(pool, capfd):
+@pytest.mark.slow
+def test_a_failing_task_and_a_dying_process_cost_one_task_each(pool):
     done = {task: (result, error) for task, result, error in pool.run(["fail", 1, "die", 2, 3])}
     assert done["fail"] == (None, "ValueError: the reason")
     assert done["die"] == (None, "its process died with exit code 3")
     assert all(done[task][1] is None for task in (1, 2, 3))
-    assert "Traceback" in capfd.readouterr().err
 
 
-@pytest.mark.parametrize("jobs", [1, 2])
-def test_a_task_waits_until_it_is_ready_and_is_left_out_if_it_never_is(pool, jobs):
+def finished_in_order(pool) -> list[str]:
     finished = []
 
     def is_ready(task):
-        return task not in ("second", "never") or (task == "second" and "first" in finished)
+        return task == "first" or (task == "second" and "first" in finished)
 
-    def run(pool):
-        for task, _, _ in pool.run(["second", "never", "first"], is_ready):
-            finished.append(task)
+    for task, _, _ in pool.run(["second", "never", "first"], is_ready):
+        finished.append(task)
+    return finished
 
-    if jobs == 2:
-        run(pool)
-    else:
-        with work_pool(1, work) as here:
-            run(here)
-    assert finished == ["first", "second"]
+
+@pytest.mark.slow
+def test_a_task_waits_until_it_is_ready_and_is_left_out_if_it_never_is(pool):
+    assert finished_in_order(pool) == ["first", "second"]
+
+
+def test_so_it_does_with_one_job():
+    with work_pool(1, work) as pool:
+        assert finished_in_order(pool) == ["first", "second"]
 
 
 def test_one_job_is_done_here_and_errors_are_told_alike(capfd):
     with work_pool(1, work) as pool:
         done = {task: (result, error) for task, result, error in pool.run(["fail", 1])}
     assert done == {"fail": (None, "ValueError: the reason"), 1: ((1, os.getpid()), None)}
+    assert "Traceback" in capfd.readouterr().err
 
 
 def is_running(pid: int) -> bool:
