@@ -114,7 +114,7 @@ RECIPES: dict[str, list[dict]] = {
             "preset": "usual",
             "rate_control": ["crf", "bitrate"],
             "quality": [-0.2, 0.8],
-            "scale": ["1/2", "2/3", "3/4"],
+            "scale": ["1/3", "1/2", "2/3", "3/4"],
             "scaler": ["bicubic", "lanczos"],
             "weight": 3,
         },
