@@ -99,7 +99,7 @@ def test_a_recipe_written_down_is_the_same_recipe(name, tmp_path):
         ({"encoder": "x264", "quality": [1, 0]}, "the better first"),
         ({"encoder": "x264", "scale": "3/2"}, "at most 1"),
         ({"encoder": "x264", "scale": "half"}, "half"),
-        ({"encoder": "x264", "bit_depth": 12}, "8 or 10"),
+        ({"encoder": "x264", "bit_depth": 12}, "x264 has no bit_depth 12"),
         ({"encoder": "x264", "weight": 0}, "above 0"),
         ({"encoder": "x264", "frame_step": 0}, "1 or more"),
         ("x264", "kind 2"),
