@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 from . import models
 from .models import (
+    BackboneStudentConfig,
+    BackboneStudentForVideoQualityAssessment,
     InternVideo2Config,
     InternVideo2ForVideoQualityAssessment,
     InternVideo2Model,
@@ -47,6 +49,8 @@ def __dir__() -> list[str]:
 
 
 __all__ = [
+    "BackboneStudentConfig",
+    "BackboneStudentForVideoQualityAssessment",
     "InternVideo2Config",
     "InternVideo2ForVideoQualityAssessment",
     "InternVideo2Model",

@@ -13,8 +13,8 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 
 from ..files import csv_text, json_text, write_text
-from ..models import video_processing_internvideo2
-from ..models.configuration_internvideo2 import AUTO_MAP, CUSTOM_PIPELINES, InternVideo2Config
+from ..models import FAMILIES, video_processing_internvideo2
+from ..models.configuration_video_quality import CUSTOM_PIPELINES, PROCESSOR
 from .example import EXAMPLE, write_example
 from .model_card import model_card, results_files
 
@@ -164,14 +164,15 @@ def _clean(folder: Path) -> None:
         values = _json(folder / name)
         values.pop("_name_or_path", None)
         if name == "config.json":
-            if values.get("model_type") != InternVideo2Config.model_type:
+            places = {config.model_type: config.code_files for config, *_ in FAMILIES}.get(values.get("model_type"))
+            if places is None:
                 raise ValueError(f"{name}: model_type {values.get('model_type')!r} is not a model of this package")
-            values |= {"auto_map": AUTO_MAP, "custom_pipelines": CUSTOM_PIPELINES}
+            values |= {"auto_map": places, "custom_pipelines": CUSTOM_PIPELINES}
         else:
-            values["auto_map"] = {"AutoVideoProcessor": AUTO_MAP["AutoVideoProcessor"]}
+            values["auto_map"] = {"AutoVideoProcessor": PROCESSOR}
         write_text(folder / name, json_text(values))
     # As the processor saves it: without an image processor, the built-in pipeline refuses to batch.
-    stand_in = {"auto_map": {"AutoImageProcessor": AUTO_MAP["AutoImageProcessor"]}}
+    stand_in = {"auto_map": {"AutoImageProcessor": PROCESSOR}}
     write_text(folder / "preprocessor_config.json", json_text(stand_in))
     predictions = folder / "test" / "predictions.csv"
     if predictions.is_file():

@@ -14,14 +14,20 @@ from transformers import (
 )
 from transformers.pipelines import PIPELINE_REGISTRY
 
-from .configuration_internvideo2 import CUSTOM_PIPELINES, InternVideo2Config
+from .configuration_backbone_student import BackboneStudentConfig
+from .configuration_internvideo2 import InternVideo2Config
+from .configuration_video_quality import CUSTOM_PIPELINES, VideoQualityConfig
+from .modeling_backbone_student import (
+    BackboneStudentForVideoClassification,
+    BackboneStudentForVideoQualityAssessment,
+)
 from .modeling_internvideo2 import (
     InternVideo2ForVideoClassification,
     InternVideo2ForVideoQualityAssessment,
     InternVideo2Model,
     InternVideo2PreTrainedModel,
-    VideoQualityOutput,
 )
+from .modeling_video_quality import VideoQualityOutput
 from .pipeline_video_quality import VideoQualityPipeline
 from .video_processing_internvideo2 import InternVideo2VideoProcessor
 
@@ -37,28 +43,39 @@ class RegisteredPipelines(dict):
         return False
 
 
-AutoConfig.register(InternVideo2Config.model_type, InternVideo2Config)
-AutoModel.register(InternVideo2Config, InternVideo2ForVideoQualityAssessment)
-AutoModelForVideoClassification.register(InternVideo2Config, InternVideo2ForVideoClassification)
-AutoVideoProcessor.register(InternVideo2Config, InternVideo2VideoProcessor)
-# Without an image processor, the built-in pipelines refuse to batch.
-AutoImageProcessor.register(InternVideo2Config, image_processor_classes={"torchvision": InternVideo2VideoProcessor})
+# Of each family: configuration, quality model, and the same model for the pipeline `video-classification`.
+FAMILIES = (
+    (InternVideo2Config, InternVideo2ForVideoQualityAssessment, InternVideo2ForVideoClassification),
+    (BackboneStudentConfig, BackboneStudentForVideoQualityAssessment, BackboneStudentForVideoClassification),
+)
+for config, model, classifier in FAMILIES:
+    AutoConfig.register(config.model_type, config)
+    AutoModel.register(config, model)
+    AutoModelForVideoClassification.register(config, classifier)
+    AutoVideoProcessor.register(config, InternVideo2VideoProcessor)
+    # Without an image processor, the built-in pipelines refuse to batch.
+    AutoImageProcessor.register(config, image_processor_classes={"torchvision": InternVideo2VideoProcessor})
+    config.register_for_auto_class()
+    model.register_for_auto_class("AutoModel")
+    classifier.register_for_auto_class("AutoModelForVideoClassification")
 for task in CUSTOM_PIPELINES:
     PIPELINE_REGISTRY.register_pipeline(task, pipeline_class=VideoQualityPipeline, pt_model=AutoModel, type="video")
 
-InternVideo2Config.pipelines_type = RegisteredPipelines
-InternVideo2Config.register_for_auto_class()
-InternVideo2ForVideoQualityAssessment.register_for_auto_class("AutoModel")
-InternVideo2ForVideoClassification.register_for_auto_class("AutoModelForVideoClassification")
+VideoQualityConfig.pipelines_type = RegisteredPipelines
 InternVideo2VideoProcessor.register_for_auto_class("AutoVideoProcessor")
 
 __all__ = [
+    "FAMILIES",
+    "BackboneStudentConfig",
+    "BackboneStudentForVideoClassification",
+    "BackboneStudentForVideoQualityAssessment",
     "InternVideo2Config",
     "InternVideo2ForVideoClassification",
     "InternVideo2ForVideoQualityAssessment",
     "InternVideo2Model",
     "InternVideo2PreTrainedModel",
     "InternVideo2VideoProcessor",
+    "VideoQualityConfig",
     "VideoQualityOutput",
     "VideoQualityPipeline",
 ]

@@ -1,10 +1,8 @@
 """InternVideo2 model configuration."""
 
-from copy import deepcopy
-from typing import Any
-
 from huggingface_hub.dataclasses import strict
-from transformers import PreTrainedConfig
+
+from .configuration_video_quality import VideoQualityConfig, auto_map
 
 
 # Width, depth, heads and MLP ratio of the published backbones, and of "Ti", a tiny student of the same family.
@@ -16,26 +14,11 @@ SIZES = {
     "1B": {"hidden_size": 1408, "num_hidden_layers": 40, "num_attention_heads": 16, "mlp_ratio": 48 / 11},
     "6B": {"hidden_size": 3200, "num_hidden_layers": 48, "num_attention_heads": 25},
 }
-AUTO_MAP = {
-    "AutoConfig": "configuration_internvideo2.InternVideo2Config",
-    "AutoModel": "modeling_internvideo2.InternVideo2ForVideoQualityAssessment",
-    "AutoModelForVideoClassification": "modeling_internvideo2.InternVideo2ForVideoClassification",
-    "AutoVideoProcessor": "video_processing_internvideo2.InternVideo2VideoProcessor",
-    "AutoImageProcessor": "video_processing_internvideo2.InternVideo2VideoProcessor",
-}
-CUSTOM_PIPELINES = {
-    "video-quality-assessment": {
-        "impl": "pipeline_video_quality.VideoQualityPipeline",
-        "pt": ["AutoModel"],
-        "type": "video",
-    }
-}
-LABEL_KINDS = ("mos", "dmos", "vmaf")
-SCORE_MAPPINGS = {"linear": 2, "logistic4": 4}
+AUTO_MAP = auto_map("internvideo2", "InternVideo2")
 
 
 @strict
-class InternVideo2Config(PreTrainedConfig):
+class InternVideo2Config(VideoQualityConfig):
     r"""
     Configuration of [`InternVideo2Model`] and [`InternVideo2ForVideoQualityAssessment`], the teacher (1B, 6B) and the
     students of the same family (L, B, S, Ti). It also holds what the score means.
@@ -51,8 +34,6 @@ class InternVideo2Config(PreTrainedConfig):
         num_frames (`int`, defaults to 8): Frames of a clip that the position table is made for.
         tubelet_size (`int`, defaults to 1): Frames that share a token.
         pooling_num_heads (`int`, defaults to 16): Heads of the attention pooling.
-        feature_size (`int`, defaults to 768): Width of the pooled feature. It is the same in all sizes, so features of
-            a teacher and a student can be compared without a projection.
         hidden_act (`str`, defaults to `"gelu"`): `"gelu"` (exact) or `"gelu_pytorch_tanh"`. The published weights were
             trained with the tanh approximation; [`~InternVideo2Config.from_size`] sets it.
         layer_scale_init_value (`float`, defaults to 1e-5): Start of the LayerScale factors; 0 leaves LayerScale out.
@@ -64,13 +45,7 @@ class InternVideo2Config(PreTrainedConfig):
         rms_norm_eps (`float`, defaults to 1e-6): Epsilon of the RMS norms.
         layer_norm_eps (`float`, defaults to 1e-5): Epsilon of the LayerNorms of pooling and `fc_norm`.
         initializer_range (`float`, defaults to 0.02): Standard deviation of fresh weights.
-        score_min (`float`, defaults to 0.0), score_max (`float`, defaults to 100.0): The native scale of the scores
-            that the model was trained on. A label is `(score - score_min) / (score_max - score_min)`.
-        higher_is_better (`bool`, defaults to `True`): Direction of the native scale; `False` for DMOS.
-        label_kind (`str`, defaults to `"mos"`): What the labels were: `"mos"`, `"dmos"` or `"vmaf"`.
-        score_mapping (`dict`, *optional*): Fitted increasing function from a raw logit to a label,
-            `{"name": "linear" | "logistic4", "parameters": [...]}`; `None` takes the logit as it is. See
-            [`~InternVideo2ForVideoQualityAssessment.quality_score`].
+        kwargs: `feature_size` and what the score means, see [`VideoQualityConfig`].
 
     Example:
 
@@ -84,8 +59,7 @@ class InternVideo2Config(PreTrainedConfig):
     """
 
     model_type = "internvideo2"
-    # What holds `custom_pipelines`: a plain dictionary where the code comes with the folder. The package has its own.
-    pipelines_type = dict
+    code_files = AUTO_MAP
 
     hidden_size: int = 384
     num_hidden_layers: int = 12
@@ -97,7 +71,6 @@ class InternVideo2Config(PreTrainedConfig):
     num_frames: int = 8
     tubelet_size: int = 1
     pooling_num_heads: int = 16
-    feature_size: int = 768
     hidden_act: str = "gelu"
     layer_scale_init_value: float | int = 1e-5
     layer_scale_in_float32: bool = True
@@ -107,23 +80,6 @@ class InternVideo2Config(PreTrainedConfig):
     rms_norm_eps: float = 1e-6
     layer_norm_eps: float = 1e-5
     initializer_range: float = 0.02
-    score_min: float | int = 0.0
-    score_max: float | int = 100.0
-    higher_is_better: bool = True
-    label_kind: str = "mos"
-    score_mapping: dict[str, Any] | None = None
-
-    def __post_init__(self, **kwargs):
-        # One output that is a number, not a class: what the Auto classes and pipelines go by.
-        if self.id2label is None:
-            self.id2label = {0: "quality"}
-        self.problem_type = "regression"
-        # Where a saved folder finds its classes when the package is not installed. What an older version wrote there
-        # gives way to what this one saves; what points to a repository stays.
-        elsewhere = {name: place for name, place in (kwargs.get("auto_map") or {}).items() if "--" in place}
-        kwargs["auto_map"] = {**AUTO_MAP, **elsewhere}
-        kwargs["custom_pipelines"] = self.pipelines_type(deepcopy(CUSTOM_PIPELINES))  # `pipeline` writes into it
-        super().__post_init__(**kwargs)
 
     @classmethod
     def from_size(cls, size: str, **overrides) -> "InternVideo2Config":
@@ -161,21 +117,6 @@ class InternVideo2Config(PreTrainedConfig):
             raise ValueError(f"image_size {self.image_size} is not a multiple of patch_size {self.patch_size}")
         if self.num_frames % self.tubelet_size:
             raise ValueError(f"num_frames {self.num_frames} is not a multiple of tubelet_size {self.tubelet_size}")
-
-    def validate_score(self):
-        """Part of the `@strict` validation: refuses a score scale that cannot be read back."""
-        if self.label_kind not in LABEL_KINDS:
-            raise ValueError(f"unknown label_kind {self.label_kind!r}: choose one of {', '.join(LABEL_KINDS)}")
-        if not self.score_min < self.score_max:
-            raise ValueError(f"score_min {self.score_min} is not below score_max {self.score_max}")
-        if self.score_mapping is None:
-            return
-        name, parameters = self.score_mapping.get("name"), self.score_mapping.get("parameters", ())
-        if len(parameters) != SCORE_MAPPINGS.get(name):
-            raise ValueError(
-                f"score_mapping {self.score_mapping} is neither None nor one of "
-                + ", ".join(f"{name} with {count} parameters" for name, count in SCORE_MAPPINGS.items())
-            )
 
 
 __all__ = ["InternVideo2Config"]

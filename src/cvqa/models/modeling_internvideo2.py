@@ -6,7 +6,6 @@ keys, LayerScale and attention pooling; the quality head follows InternVQA (arXi
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import torch
 from torch import nn
@@ -17,35 +16,12 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from transformers.processing_utils import Unpack
-from transformers.utils import ModelOutput, TransformersKwargs, can_return_tuple
+from transformers.utils import TransformersKwargs, can_return_tuple
 from transformers.utils.generic import merge_with_config_defaults
 from transformers.utils.output_capturing import OutputRecorder, capture_outputs
 
 from .configuration_internvideo2 import InternVideo2Config
-
-
-@dataclass
-class VideoQualityOutput(ModelOutput):
-    """
-    Output of a video quality model.
-
-    Args:
-        loss (`torch.FloatTensor` of shape `(1,)`, *optional*): Mean squared error on the label scale, with `labels`.
-        logits (`torch.FloatTensor` of shape `(batch_size, 1)`): Score on the training scale (labels are about 0 to 1,
-            in the direction of the data set). `model.quality_score(logits)` turns it into 0 to 100, higher is better.
-        quality_features (`torch.FloatTensor` of shape `(batch_size, feature_size)`): Normalised pooled feature, the
-            output of `fc_norm` that feature distillation compares.
-        hidden_states (`tuple(torch.FloatTensor)`, *optional*): The embeddings with positions, then the output of each
-            block, each of shape `(batch_size, 1 + tokens, hidden_size)`, with `output_hidden_states=True`.
-        attentions (`tuple(torch.FloatTensor)`, *optional*): Attention weights of each block of shape `(batch_size,
-            num_heads, 1 + tokens, 1 + tokens)`, with `output_attentions=True` and eager attention.
-    """
-
-    loss: torch.FloatTensor | None = None
-    logits: torch.FloatTensor | None = None
-    quality_features: torch.FloatTensor | None = None
-    hidden_states: tuple[torch.FloatTensor, ...] | None = None
-    attentions: tuple[torch.FloatTensor, ...] | None = None
+from .modeling_video_quality import VideoClassificationMixin, VideoQualityHead, VideoQualityMixin, VideoQualityOutput
 
 
 def get_1d_sincos_position_embeddings(size: int, positions: torch.Tensor) -> torch.Tensor:
@@ -402,15 +378,6 @@ class InternVideo2AttentionPooler(nn.Module):
         return pooled.squeeze(1)  # (batch_size, feature_size)
 
 
-class InternVideo2QualityHead(nn.Linear):
-    """Feature to score. Untrained scores start near the middle of the label scale, with a small spread."""
-
-    init_gain = 0.1
-
-    def __init__(self, config: InternVideo2Config):
-        super().__init__(config.feature_size, 1)
-
-
 class InternVideo2PreTrainedModel(PreTrainedModel):
     config: InternVideo2Config
     base_model_prefix = "internvideo2"
@@ -435,7 +402,7 @@ class InternVideo2PreTrainedModel(PreTrainedModel):
             init.copy_(module.weight, get_cosine_patch_kernels(module.out_channels, tubelet, patch))
         elif isinstance(module, (nn.Linear, nn.Conv3d)):
             init.trunc_normal_(module.weight, std=std * getattr(module, "init_gain", 1.0))
-            if isinstance(module, InternVideo2QualityHead):
+            if isinstance(module, VideoQualityHead):
                 init.constant_(module.bias, 0.5)
         elif isinstance(module, InternVideo2LayerScale):
             init.constant_(module.gamma, self.config.layer_scale_init_value)
@@ -491,14 +458,14 @@ class InternVideo2Model(InternVideo2PreTrainedModel):
         return BaseModelOutputWithPooling(last_hidden_state=hidden_states, pooler_output=self.pooler(hidden_states))
 
 
-class InternVideo2ForVideoQualityAssessment(InternVideo2PreTrainedModel):
+class InternVideo2ForVideoQualityAssessment(VideoQualityMixin, InternVideo2PreTrainedModel):
     """The backbone with a normalised feature and one score."""
 
     def __init__(self, config: InternVideo2Config):
         super().__init__(config)
         self.internvideo2 = InternVideo2Model(config)
         self.fc_norm = nn.LayerNorm(config.feature_size, eps=config.layer_norm_eps)
-        self.head = InternVideo2QualityHead(config)
+        self.head = VideoQualityHead(config.feature_size)
         self.post_init()
 
     @can_return_tuple
@@ -532,65 +499,17 @@ class InternVideo2ForVideoQualityAssessment(InternVideo2PreTrainedModel):
         outputs: BaseModelOutputWithPooling = self.internvideo2(pixel_values_videos, **kwargs)
         quality_features = self.fc_norm(outputs.pooler_output)
         logits = self.head(quality_features)
-        loss = None
-        if labels is not None:
-            loss = nn.functional.mse_loss(logits.float().flatten(), labels.float().flatten())
         return VideoQualityOutput(
-            loss=loss,
+            loss=self.quality_loss(logits, labels),
             logits=logits,
             quality_features=quality_features,
             hidden_states=outputs.hidden_states,
             attentions=outputs.attentions,
         )
 
-    def quality_score(self, logits: torch.Tensor) -> torch.Tensor:
-        """Raw logits to quality from 0 to 100, higher is better, whatever scale the model was trained on.
 
-        The fitted `config.score_mapping` takes the logit to the label scale: `linear` is `a * x + b`, `logistic4` is
-        `b2 + (b1 - b2) / (1 + exp(-(x - b3) / |b4|))` (the four-parameter function of VQEG). Labels where lower is
-        better are turned round, and the result is clipped to the scale.
-
-        Args:
-            logits (`torch.Tensor` of shape `(batch_size, 1)` or `(batch_size,)`): Scores on the training scale.
-
-        Returns:
-            `torch.FloatTensor` of shape `(batch_size,)`.
-        """
-        label = logits.float().flatten()
-        if self.config.score_mapping is not None:
-            parameters = self.config.score_mapping["parameters"]
-            if self.config.score_mapping["name"] == "linear":
-                slope, intercept = parameters
-                label = slope * label + intercept
-            else:
-                upper, lower, middle, width = parameters
-                label = lower + (upper - lower) * torch.sigmoid((label - middle) / abs(width))
-        quality = label if self.config.higher_is_better else 1.0 - label
-        return 100.0 * quality.clamp(0.0, 1.0)
-
-
-class InternVideo2ForVideoClassification(InternVideo2ForVideoQualityAssessment):
-    """The same model and weights for the pipeline `video-classification`, which shows `logits` as they are.
-
-    Here they are the quality from 0 to 100, higher is better. The loss is that of the base class, on the label scale.
-    """
-
-    @can_return_tuple
-    def forward(
-        self,
-        pixel_values_videos: torch.Tensor,
-        labels: torch.Tensor | None = None,
-        **kwargs: Unpack[TransformersKwargs],
-    ) -> VideoQualityOutput:
-        outputs = super().forward(pixel_values_videos, labels, **kwargs)
-        # Clipping to the scale would make an infinite output look like a perfect video.
-        quality = super().quality_score(outputs.logits).unsqueeze(-1)
-        outputs.logits = quality.where(outputs.logits.isfinite(), torch.nan)
-        return outputs
-
-    def quality_score(self, logits: torch.Tensor) -> torch.Tensor:
-        """The `logits` of this class, which are the quality already, as `torch.FloatTensor` of `(batch_size,)`."""
-        return logits.float().flatten()
+class InternVideo2ForVideoClassification(VideoClassificationMixin, InternVideo2ForVideoQualityAssessment):
+    """The same model and weights, with the quality from 0 to 100 as `logits`."""
 
 
 __all__ = [
