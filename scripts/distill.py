@@ -3,7 +3,10 @@
     python scripts/distill.py --teacher runs/teacher --student S --data_dir LADDER --output_dir runs/student
     accelerate launch --config_file accelerate_config.yaml scripts/distill.py --preset internvqa --teacher ...
 
-Teacher and student are folders, Hub repositories or sizes (Ti, S, B, L, 1B, 6B); a size starts from random weights.
+Teacher and student are folders, Hub repositories or sizes of InternVideo2 (Ti, S, B, L, 1B, 6B); a student may also be
+of another architecture: resnet18, mobilenet_v2, convnext_atto, swin_tiny, dinov2_small, videomae_small and others (see
+cvqa.distillation.students), or any model of transformers, by type, folder or repository. Names start from random
+weights. Both see what the processor of the student makes, or where it has none yet that of the teacher.
 The output folder is the student, with its report on the test split in test/ and the facts of the run in run.json.
 """
 
@@ -19,18 +22,17 @@ from cvqa.distillation.run import (
     DataArguments,
     finish,
     load_data,
-    load_model,
-    load_processor,
     prepare,
     train,
     wrong_input_in_one_line,
 )
+from cvqa.distillation.students import build_processor, build_student
 
 
 @dataclass
 class ModelArguments:
     teacher: str = field(metadata={"help": "Folder, Hub repository or size of the teacher."})
-    student: str = field(default="S", metadata={"help": "Folder, Hub repository or size of the student."})
+    student: str = field(default="S", metadata={"help": "Folder, Hub repository, size or name of the student."})
     save_teacher: bool = field(default=False, metadata={"help": "Save the teacher in teacher/ of the output folder."})
 
 
@@ -40,9 +42,9 @@ def main() -> None:
         parser = HfArgumentParser((ModelArguments, DataArguments, DistillationArguments), description=__doc__)
         names, data, args = parser.parse_args_into_dataclasses()
         prepare(args)
-        teacher = load_model(names.teacher, data.num_frames)
-        student = load_model(names.student, data.num_frames)
-        processor = load_processor([names.student, names.teacher], student, **data.processor_options())
+        teacher = build_student(names.teacher, num_frames=data.num_frames)
+        student = build_student(names.student, num_frames=data.num_frames)
+        processor = build_processor(student.config, [names.student, names.teacher], **data.processor_options())
         splits = load_data(data, args, processor)
         trainer = DistillationTrainer(student, args, splits["train"], splits["validation"], processor, teacher=teacher)
     train(trainer)

@@ -19,12 +19,11 @@ from cvqa.distillation.run import (
     DataArguments,
     finish,
     load_data,
-    load_model,
-    load_processor,
     prepare,
     train,
     wrong_input_in_one_line,
 )
+from cvqa.distillation.students import build_processor, build_student
 from cvqa.distillation.teacher_student import freeze_blocks, set_drop_path
 
 
@@ -41,10 +40,10 @@ def main() -> None:
         parser = HfArgumentParser((ModelArguments, DataArguments, QualityArguments), description=__doc__)
         names, data, args = parser.parse_args_into_dataclasses()
         prepare(args)
-        model = load_model(names.model, data.num_frames)
+        model = build_student(names.model, num_frames=data.num_frames)
         freeze_blocks(model, names.trainable_blocks)
         set_drop_path(model, names.drop_path_rate)
-        processor = load_processor([names.model], model, **data.processor_options())
+        processor = build_processor(model.config, [names.model], **data.processor_options())
         splits = load_data(data, args, processor)
         trainer = QualityTrainer(model, args, splits["train"], splits["validation"], processor)
     train(trainer)

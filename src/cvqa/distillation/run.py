@@ -1,4 +1,4 @@
-"""What the training scripts share: data, models and processor from the command line, and what a run leaves behind."""
+"""What the training scripts share: data from the command line, and what a run leaves behind."""
 
 import contextlib
 import json
@@ -8,14 +8,14 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 
 import torch
 from datasets import DatasetDict, disable_progress_bars
-from transformers import AutoModel, AutoVideoProcessor, PreTrainedModel, set_seed
+from transformers import PreTrainedModel, set_seed
 from transformers.utils import logging as transformers_logging
 
 from ..data import cache_frames, check_copies, get_scale, load_quality_dataset
@@ -25,10 +25,10 @@ from ..evaluation.cost import count_macs, machine, measure_latency
 from ..files import json_text, write_text
 from ..hub.model_card import model_card
 from ..hub.push import HubError
-from ..models import InternVideo2Config, InternVideo2ForVideoQualityAssessment, InternVideo2VideoProcessor
-from ..models.configuration_internvideo2 import SIZES
+from ..models import InternVideo2VideoProcessor
 from .arguments import QualityArguments
 from .quality_trainer import QualityTrainer
+from .students import is_place
 
 
 logger = logging.getLogger(__name__)
@@ -100,40 +100,6 @@ def prepare(args: QualityArguments) -> None:
         disable_progress_bars()
         args.disable_tqdm = True
     set_seed(args.seed)
-
-
-def load_model(name: str, num_frames: int | None = None, **overrides) -> PreTrainedModel:
-    """A quality model from a folder or repository, or of a published size ("Ti" to "6B") with random weights; float32.
-
-    Args:
-        num_frames: frames that the position table of a random model is made for; others are resized as needed.
-        overrides: fields of the configuration.
-
-    Raises OSError if there is no such model, ValueError if it is not a video quality model.
-    """
-    if name in SIZES:
-        logger.warning(
-            "%s starts from RANDOM weights: it knows nothing of video yet. For pretrained ones convert the official "
-            "file with scripts/convert_internvideo2.py and give its folder instead of the size.",
-            name,
-        )
-        overrides |= {"num_frames": num_frames} if num_frames else {}
-        return InternVideo2ForVideoQualityAssessment(InternVideo2Config.from_size(name, **overrides))
-    model = AutoModel.from_pretrained(name, dtype=torch.float32, **overrides)
-    if not hasattr(model, "quality_score"):
-        raise ValueError(f"{name}: is a {type(model).__name__}, not a video quality model")
-    return model
-
-
-def load_processor(names: Sequence[str], model: PreTrainedModel, **options) -> InternVideo2VideoProcessor:
-    """The processor of the first of these models that has one, else one that fits `model`; `options` override it."""
-    for name in names:
-        if name not in SIZES:
-            with contextlib.suppress(OSError):
-                return AutoVideoProcessor.from_pretrained(name, **options)
-    side = model.config.image_size
-    sizes = {"size": {"shortest_edge": side}, "crop_size": {"height": side, "width": side}}
-    return InternVideo2VideoProcessor(**{"num_frames": model.config.num_frames, **sizes, **options})
 
 
 def load_data(data: DataArguments, args: QualityArguments, processor: InternVideo2VideoProcessor) -> DatasetDict:
@@ -264,8 +230,8 @@ def run_facts(trainer: QualityTrainer, splits: DatasetDict, data: DataArguments,
 
 def model_facts(model: PreTrainedModel, name: str) -> dict:
     """Where its weights came from, by the name on the Hub if from there, and how many there are."""
-    start = f"random weights, size {name}" if name in SIZES else public_path(name)
-    repository = None if name in SIZES or Path(name).exists() else name
+    start = public_path(name) if is_place(name) else f"random weights, size {name}"
+    repository = name if is_place(name) and not Path(name).exists() else None
     return {
         "start": start,
         "repository": repository,

@@ -208,9 +208,7 @@ def trace_backbone(config: BackboneStudentConfig) -> tuple[list[int], list[int],
                 f"{config.num_frames} frames of {side}x{side} with feature_stages {config.feature_stages}: {error}"
             ) from error
         names, parameters = zip(*backbone.named_parameters())
-        gradients = torch.autograd.grad(
-            sum(states[index].sum() for index in stages), parameters, allow_unused=True
-        )
+        gradients = torch.autograd.grad(sum(states[index].sum() for index in stages), parameters, allow_unused=True)
     channels = [states[index].shape[1 if states[index].ndim == 4 else 2] for index in stages]
     return stages, channels, [name for name, gradient in zip(names, gradients) if gradient is None]
 
