@@ -22,6 +22,7 @@ from cvqa.distillation.run import (
     DataArguments,
     finish,
     load_data,
+    model_facts,
     prepare,
     train,
     wrong_input_in_one_line,
@@ -33,7 +34,7 @@ from cvqa.distillation.students import build_processor, build_student
 class ModelArguments:
     teacher: str = field(metadata={"help": "Folder, Hub repository or size of the teacher."})
     student: str = field(default="S", metadata={"help": "Folder, Hub repository, size or name of the student."})
-    save_teacher: bool = field(default=False, metadata={"help": "Save the teacher in teacher/ of the output folder."})
+    save_teacher: bool = field(default=False, metadata={"help": "Save a joint teacher in teacher/ of the output."})
 
 
 def main() -> None:
@@ -43,14 +44,16 @@ def main() -> None:
         names, data, args = parser.parse_args_into_dataclasses()
         prepare(args)
         teacher = build_student(names.teacher, num_frames=data.num_frames)
+        teacher_facts = model_facts(teacher, names.teacher)
         student = build_student(names.student, num_frames=data.num_frames)
         processor = build_processor(student.config, [names.student, names.teacher], **data.processor_options())
         splits = load_data(data, args, processor)
         trainer = DistillationTrainer(student, args, splits["train"], splits["validation"], processor, teacher=teacher)
+        del teacher  # a cached one is not needed any more
     train(trainer)
-    if names.save_teacher:
+    if names.save_teacher and args.teacher_mode == "joint":
         trainer.save_teacher(Path(args.output_dir) / "teacher")
-    finish(trainer, splits, data, started, names.student, names.teacher)
+    finish(trainer, splits, data, started, names.student, teacher_facts)
 
 
 if __name__ == "__main__":

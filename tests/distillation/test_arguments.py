@@ -9,10 +9,11 @@ from cvqa.distillation import PRESETS, DistillationArguments, QualityArguments
 def test_published_recipe(tmp_path):
     args = DistillationArguments(str(tmp_path), preset="internvqa", per_device_train_batch_size=64, use_cpu=True)
     assert args.loss_weights == {"teacher_regression": 1.0, "student_regression": 1.0, "feature": 1.0}
+    assert args.augment == "published"
     assert not args.stop_gradient
     assert args.teacher_trainable_blocks == 1
     assert args.teacher_drop_path_rate == 0.3
-    assert args.learning_rate == pytest.approx(1e-3 * 64 / 256)
+    assert args.learning_rate == pytest.approx(1e-3 * 2 * 64 / 256)
     assert args.weight_decay == 0.05
     assert args.num_train_epochs == 30
     assert args.get_warmup_steps(300) == 50
@@ -27,12 +28,13 @@ def test_learning_rate_of_the_published_recipe_follows_the_batch_of_an_update(tm
         gradient_accumulation_steps=4,
         use_cpu=True,
     )
-    assert args.learning_rate == pytest.approx(1e-3 * 32 / 256)
+    assert args.learning_rate == pytest.approx(1e-3 * 2 * 32 / 256)
 
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_what_is_given_wins_over_the_preset(tmp_path, preset):
     given = {
+        "augment": "none",
         "stop_gradient": True,
         "teacher_trainable_blocks": 3,
         "teacher_drop_path_rate": 0.0,
@@ -46,13 +48,12 @@ def test_what_is_given_wins_over_the_preset(tmp_path, preset):
     assert {name: getattr(args, name) for name in given} == given
 
 
-def test_a_frozen_teacher_has_no_regression_part(tmp_path):
-    args = DistillationArguments(str(tmp_path), teacher_mode="frozen", use_cpu=True)
+@pytest.mark.parametrize("mode", ["frozen", "cached"])
+def test_a_given_teacher_has_no_regression_part(tmp_path, mode):
+    args = DistillationArguments(str(tmp_path), teacher_mode=mode, use_cpu=True)
     assert args.loss_weights == {"student_regression": 1.0, "feature": 1.0}
-    with pytest.raises(ValueError, match="frozen teacher does not learn"):
-        DistillationArguments(
-            str(tmp_path), teacher_mode="frozen", loss_weights={"teacher_regression": 1.0}, use_cpu=True
-        )
+    with pytest.raises(ValueError, match=f"{mode} teacher does not learn"):
+        DistillationArguments(str(tmp_path), teacher_mode=mode, loss_weights={"teacher_huber": 1.0}, use_cpu=True)
 
 
 def test_best_is_by_validation_srcc(tmp_path):
@@ -64,12 +65,23 @@ def test_best_is_by_validation_srcc(tmp_path):
 
 def test_command_line(tmp_path):
     line = ["--output_dir", str(tmp_path), "--loss_weights", '{"plcc": 1, "rank": 0.3}', "--use_cpu", "true"]
-    (args,) = HfArgumentParser(QualityArguments).parse_args_into_dataclasses([*line, "--no_augment"])
+    (args,) = HfArgumentParser(QualityArguments).parse_args_into_dataclasses([*line, "--augment", "none"])
     assert args.loss_weights == {"plcc": 1, "rank": 0.3}
-    assert not args.augment
-    line = ["--output_dir", str(tmp_path), "--stop_gradient", "false", "--teacher_trainable_blocks", "-1", "--use_cpu"]
+    assert args.augment == "none"
+    line = [
+        "--output_dir",
+        str(tmp_path),
+        "--hidden_layers",
+        "[[20, 6], [-1, -1]]",
+        "--stop_gradient",
+        "false",
+        "--teacher_trainable_blocks",
+        "-1",
+        "--use_cpu",
+    ]
     (args,) = HfArgumentParser(DistillationArguments).parse_args_into_dataclasses(line)
     assert args.stop_gradient is False
+    assert args.hidden_layers == [[20, 6], [-1, -1]]
     assert args.teacher_trainable_blocks == -1
 
 
@@ -77,9 +89,17 @@ def test_command_line(tmp_path):
     ("settings", "message"),
     [
         ({"preset": "internvq"}, "unknown preset 'internvq': choose one of internvqa, default"),
-        ({"teacher_mode": "jont"}, "unknown teacher_mode 'jont': choose one of joint, frozen"),
+        ({"teacher_mode": "jont"}, "unknown teacher_mode 'jont': choose one of joint, frozen, cached"),
         ({"loss_weights": "plcc"}, "give a JSON object"),
-        ({"loss_weights": {"feature": 1.0}}, "teacher in joint mode needs a teacher_regression weight"),
+        (
+            {"loss_weights": {"feature": 1.0}},
+            "teacher in joint mode needs a teacher_regression or teacher_huber weight",
+        ),
+        ({"teacher_mode": "cached", "loss_weights": {"hidden_states": 1}}, "hidden states are too large to be cached"),
+        ({"hidden_layers": "[20, 6]"}, "give pairs of teacher and student layers"),
+        ({"augment": "strong"}, "unknown augment 'strong': choose one of quality, published, none"),
+        ({"views": 0}, "views is 0; give 1 or more"),
+        ({"early_stopping_patience": 0}, "early_stopping_patience is 0"),
         ({"remove_unused_columns": True}, "leave it False"),
     ],
 )

@@ -25,7 +25,7 @@ def assert_same_weights(a, b, **tolerance):
 
 def test_the_loss_falls_on_a_small_set(tmp_path, clips):
     trainer = quality_trainer(
-        tmp_path, clips, num_train_epochs=40, augment=False, eval_strategy="no", save_strategy="no",
+        tmp_path, clips, num_train_epochs=40, augment="none", eval_strategy="no", save_strategy="no",
         load_best_model_at_end=False, per_device_train_batch_size=12,
     )  # fmt: skip
     trainer.train()

@@ -80,6 +80,18 @@ def test_teacher_then_student_then_resume(run, models, tmp_path, capsys):
     assert json.loads((student / "run.json").read_text())["steps"] == 6
 
 
+def test_a_cached_teacher_is_asked_once_for_all_students(run, models, tmp_path):
+    distil = ["--teacher", models / "teacher", "--teacher_mode", "cached", "--teacher_cache_dir", tmp_path / "asked"]
+    for size in ("student", "teacher"):
+        run("distill", *distil, "--student", models / size, "--output_dir", tmp_path / size, "--views", 2,
+            "--num_train_epochs", 1)  # fmt: skip
+        files = sorted(path.name for path in (tmp_path / "asked").rglob("*.parquet"))
+        assert len(files) == 2  # of training and validation
+        facts = json.loads((tmp_path / size / "run.json").read_text())
+        assert facts["teacher"]["mode"] == "cached"
+        assert facts["teacher"]["parameters"] > 0
+
+
 def test_figures_that_do_not_exist_are_null_in_the_facts_of_a_run(run, tmp_path):
     model = tiny_model(0)
     torch.nn.init.zeros_(model.head.weight)  # one score for all, and so it stays

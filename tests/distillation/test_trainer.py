@@ -3,7 +3,7 @@
 import pytest
 import torch
 from distillation.test_quality_trainer import assert_same_weights, weights
-from distillation.tiny import distillation_trainer, eval_logs, tiny_model, train_logs
+from distillation.tiny import distillation_trainer, eval_logs, tiny_model, train_logs, without_labels
 from transformers import AutoModel
 
 from cvqa.distillation.teacher_student import freeze_blocks
@@ -21,7 +21,7 @@ def changed(before, after):
 def test_the_loss_falls_and_the_student_comes_closer_to_the_teacher(tmp_path, clips, mode):
     trainer = distillation_trainer(
         tmp_path, clips, teacher_mode=mode, num_train_epochs=60, per_device_train_batch_size=12, learning_rate=2e-3,
-        augment=False, eval_strategy="no", save_strategy="no", load_best_model_at_end=False,
+        augment="none", eval_strategy="no", save_strategy="no", load_best_model_at_end=False,
     )  # fmt: skip
     trainer.train()
     first, last = train_logs(trainer)[0], train_logs(trainer)[-1]
@@ -93,10 +93,15 @@ def test_presets_set_up_the_teacher(tmp_path, clips):
         freeze_blocks(teacher(), 4)
 
 
-@pytest.mark.parametrize("mode", ["joint", "frozen"])
+@pytest.mark.parametrize("mode", ["joint", "frozen", "cached"])
 def test_resume_gives_the_uninterrupted_run(tmp_path, clips, mode):
     settings = {"num_train_epochs": 3, "save_strategy": "steps", "eval_strategy": "steps", "save_steps": 1}
     settings |= {"eval_steps": 1, "save_total_limit": None, "teacher_mode": mode, "teacher_drop_path_rate": 0.4}
+    # A schedule, and projections, which are in checkpoints only.
+    parts = {"student_regression": 1.0, "feature": {"weight": 1.0, "warmup": 0.3, "schedule": "cosine"}}
+    parts |= {"teacher_regression": 1.0} if mode == "joint" else {}
+    parts |= {"hidden_states": 0.5} if mode != "cached" else {}
+    settings |= {"loss_weights": parts, "hidden_layers": [[3, 2], [1, 1]]}
     whole = distillation_trainer(tmp_path / "a", clips, **settings)
     whole.train()
     # The joint teacher is in the checkpoint; a frozen one is given anew.
@@ -106,12 +111,21 @@ def test_resume_gives_the_uninterrupted_run(tmp_path, clips, mode):
     assert [entry["loss"] for entry in train_logs(whole)] == [entry["loss"] for entry in train_logs(resumed)]
     assert whole.state.best_metric == resumed.state.best_metric
     assert_same_weights(weights(whole.student), weights(resumed.student), atol=0, rtol=0)
-    assert_same_weights(weights(whole.teacher), weights(resumed.teacher), atol=0, rtol=0)
+    if mode != "cached":
+        assert_same_weights(weights(whole.teacher), weights(resumed.teacher), atol=0, rtol=0)
+        projections = [weights(trainer.model.projections) for trainer in (whole, resumed)]
+        assert projections[0]
+        assert_same_weights(*projections, atol=0, rtol=0)
 
 
 @pytest.mark.parametrize("mode", ["joint", "frozen"])
 def test_the_folders(tmp_path, clips, mode):
-    trainer = distillation_trainer(tmp_path / "run", clips, teacher_mode=mode)
+    parts = {
+        "student_regression": 1.0,
+        "hidden_states": 1.0,
+        **({"teacher_regression": 1.0} if mode == "joint" else {}),
+    }
+    trainer = distillation_trainer(tmp_path / "run", clips, teacher_mode=mode, loss_weights=parts)
     trainer.train()
     checkpoint = tmp_path / "run" / "checkpoint-4"
     trainer.save_model(tmp_path / "student")
@@ -122,7 +136,8 @@ def test_the_folders(tmp_path, clips, mode):
         assert model.config.hidden_size == 48
         assert not info["missing_keys"] and not info["unexpected_keys"]
     assert (checkpoint / "teacher").is_dir() == (mode == "joint")
-    assert not (tmp_path / "student" / "teacher").exists()
+    assert (checkpoint / "projections.safetensors").is_file()
+    assert not {"teacher", "projections.safetensors"} & {path.name for path in (tmp_path / "student").iterdir()}
     assert not list(tmp_path.rglob("training_args.bin"))
     student, saved_teacher = (AutoModel.from_pretrained(tmp_path / name) for name in ("student", "teacher"))
     assert_same_weights(weights(student), weights(trainer.student), atol=0, rtol=0)
@@ -148,13 +163,18 @@ def test_the_pair_of_the_best_checkpoint_comes_back_together(tmp_path, clips, mo
 
 def test_a_frozen_run_cannot_be_resumed_as_a_joint_one(tmp_path, clips):
     distillation_trainer(tmp_path, clips, teacher_mode="frozen").train()
-    with pytest.raises(ValueError, match="is not a checkpoint of joint training"):
+    with pytest.raises(ValueError, match="is a checkpoint of another kind of run, it has no 'teacher'"):
         distillation_trainer(tmp_path, clips).train(resume_from_checkpoint=str(tmp_path / "checkpoint-4"))
 
 
 @pytest.mark.parametrize("mode", ["joint", "frozen"])
 def test_accumulation_and_activation_checkpointing_change_nothing(tmp_path, clips, mode):
+    # Every other clip without a label: the micro-batches have 1, 1 and 1 of 2, or 0, 1 and 2.
+    clips = {**clips, "train": without_labels(clips["train"], [0, 2, 5, 6, 7, 10])}
+    parts = {"student_regression": 1.0, "feature": 1.0, "hidden_states": 0.5, "teacher_score": 0.3}
+    parts |= {"teacher_huber": 1.0} if mode == "joint" else {}
     settings = {"optim": "sgd", "learning_rate": 0.05, "max_grad_norm": 0.0, "teacher_mode": mode}
+    settings |= {"loss_weights": parts, "hidden_layers": [[3, 2], [1, 1]]}
     settings |= {"eval_strategy": "no", "save_strategy": "no", "load_best_model_at_end": False}
     trained = []
     for variant in (

@@ -88,6 +88,13 @@ def make_clips() -> DatasetDict:
     return with_scale(DatasetDict(splits), QualityScale(1, 5, True, "mos"))
 
 
+def without_labels(split: Dataset, rows: list[int]) -> Dataset:
+    """The same clips, those of `rows` without their label."""
+    labels = [None if row in rows else label for row, label in enumerate(split["label"])]
+    feature = split.features["label"]
+    return split.remove_columns("label").add_column("label", labels, feature=feature)
+
+
 def batch_of(split: Dataset) -> dict[str, torch.Tensor]:
     """All clips of a split as evaluation sees them."""
     return QualityCollator(PROCESSOR)(list(split))
@@ -128,6 +135,7 @@ def quality_trainer(folder, clips, model=None, **settings) -> QualityTrainer:
 
 
 def distillation_trainer(folder, clips, student=None, teacher=None, **settings) -> DistillationTrainer:
+    settings = {"teacher_cache_dir": str(folder / "asked"), **settings}
     args = DistillationArguments(str(folder), **(SETTINGS | settings))
     return DistillationTrainer(
         student or tiny_model(0),

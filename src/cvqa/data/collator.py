@@ -1,5 +1,6 @@
 """From rows of a data set to the input of a model."""
 
+import math
 import os
 import warnings
 import zlib
@@ -17,7 +18,7 @@ from .frames import frame_settings, frames_of
 class QualityCollator:
     """
     Batches rows with `frames` (of `cache_frames`) or else `video` (a path) into `pixel_values_videos`, float32
-    (rows, frames, 3, height, width), and `labels`, float32 (rows,), where the rows have a `label`.
+    (rows, frames, 3, height, width), and `labels`, float32 (rows,), where rows have a `label`; NaN for those without.
 
     Without `augment` the pixels are those of `processor(path)`, bit for bit. With "quality" (or True), they vary in
     ways that leave the quality as it is: another window in time (of cached frames, one of those that were cached),
@@ -31,6 +32,7 @@ class QualityCollator:
     What is drawn for a row depends on `seed` and
     - once `set_epoch` was called, on the epoch and the name of the video in its folder, and on nothing else: the same
       for any number of processes and workers, after resuming, and wherever the data lie;
+    - with `views`, on the epoch modulo `views` only: so many views of a video, seen in turn, which can be known before;
     - until then on the rank (`RANK`) and the random state of torch in the process, which the workers of a DataLoader
       get anew each epoch: reproducible after `torch.manual_seed` with the same number of processes and workers.
 
@@ -44,11 +46,13 @@ class QualityCollator:
         augment: str | bool | None = None,
         seed: int = 0,
         as_uint8: bool = False,
+        views: int | None = None,
     ):
         self.processor = processor
         self.augmentation = get_augmentation(augment)
         self.seed = seed
         self.as_uint8 = as_uint8
+        self.views = views
         self.epoch = torch.tensor(-1).share_memory_()  # shared: persistent workers hold a copy of this object
 
     def set_epoch(self, epoch: int) -> None:
@@ -65,10 +69,17 @@ class QualityCollator:
             views[place] = view
         views = views.permute(0, 1, 4, 2, 3)
         batch = {"pixel_values_videos": views if self.as_uint8 else self.processor.pixel_values(views)}
-        if "label" in rows[0]:
-            labels = [row["label"] for row in rows for _ in range(samples)]
+        if any("label" in row for row in rows):
+            labels = [row.get("label") for row in rows for _ in range(samples)]
+            labels = [math.nan if label is None else label for label in labels]
             batch["labels"] = torch.tensor(labels, dtype=torch.float32)
         return batch
+
+    @property
+    def view(self) -> int:
+        """Number of the view that the rows of this epoch are seen in: the epoch, counted modulo `views`; -1 unknown."""
+        epoch = int(self.epoch)
+        return max(epoch, 0) % self.views if self.views else epoch
 
     def _view(self, row: dict, sample: int) -> torch.Tensor:
         generator = self._generator(row, sample) if self.augmentation else None
@@ -100,9 +111,13 @@ class QualityCollator:
             return reader.get_batch(self.processor.frame_indices(len(reader), generator=generator))
 
     def _generator(self, row: dict, sample: int) -> np.random.Generator:
-        epoch = int(self.epoch)
-        if epoch >= 0:
-            name = "/".join(Path(row["video"]).parts[-2:])
-            return np.random.default_rng([self.seed, epoch, zlib.crc32(name.encode()), sample])
+        view = self.view
+        if view >= 0:
+            return np.random.default_rng([self.seed, view, zlib.crc32(video_name(row["video"]).encode()), sample])
         state = int(torch.empty((), dtype=torch.int64).random_())
         return np.random.default_rng([self.seed, int(os.environ.get("RANK", 0)), state])
+
+
+def video_name(video: str) -> str:
+    """The name of a video in its folder, the same wherever the data lie."""
+    return "/".join(Path(video).parts[-2:])

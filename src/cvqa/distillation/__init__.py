@@ -7,14 +7,19 @@ from importlib import import_module
 
 
 _HOME = {
-    "DISTILLATION_PARTS": "losses",
-    "QUALITY_PARTS": "losses",
+    "DISTILLATION_PARTS": "weighted_loss",
+    "QUALITY_PARTS": "weighted_loss",
+    "LossPart": "weighted_loss",
+    "WeightedLoss": "weighted_loss",
+    "WeightSchedule": "schedules",
     "FeatureLoss": "losses",
-    "LossPart": "losses",
+    "HiddenStatesLoss": "losses",
+    "HuberLoss": "losses",
     "PlccLoss": "losses",
     "RankLoss": "losses",
     "RegressionLoss": "losses",
-    "WeightedLoss": "losses",
+    "RelationalAngleLoss": "losses",
+    "RelationalDistanceLoss": "losses",
     "PRESETS": "presets",
     "DistillationArguments": "arguments",
     "QualityArguments": "arguments",

@@ -1,12 +1,10 @@
-"""Losses of quality distillation: one small class each, and their weighted sum with a name for every part.
+"""Losses of quality distillation: one small class each.
 
-    >>> loss = WeightedLoss({"student_regression": 1.0, "feature": 1.0}, DISTILLATION_PARTS)
-    >>> total, parts = loss(student_scores=s, labels=y, student_features=fs, teacher_features=ft)
-
-All losses reduce in float32 whatever the inputs' type, and return a scalar.
+All compute in float32, or in float64 for inputs in float64, and return a scalar. A NaN among the targets of scores is a
+video without a label: it is left out, and a batch without any label gives 0.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import torch
 from torch import nn
@@ -24,37 +22,28 @@ class RegressionLoss(nn.Module):
     """
 
     def forward(self, prediction: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        prediction, target = _columns(prediction, target)
-        return F.mse_loss(prediction, target)
+        prediction, target, known = _columns(prediction, target)
+        return (prediction - target).square().sum() / known.sum().clamp_min(1)
 
 
-class FeatureLoss(nn.Module):
-    """SmoothL1 between normalised features, `mean(d^2 / (2 beta) if |d| < beta else |d| - beta / 2)` with
-    `d = LN(student) - LN(teacher)`; LN is LayerNorm over the last dimension, without affine parameters, eps 1e-5.
+class HuberLoss(nn.Module):
+    """Huber's loss `mean(d^2 / 2 if |d| < delta else delta (|d| - delta / 2))` with `d = prediction - target`: the
+    square for small errors, the distance for large ones, so that single wrong labels count less.
 
-    Inputs: `student` and `teacher` features (B, D), here the 768 values that enter the score head.
-    `stop_gradient=True` keeps the student from pulling the teacher towards itself; in the published joint training it
-    does pull.
-    Source: the feature term of InternVQA (arXiv 2502.19026), beta 2.
+    Inputs: `prediction` and `target`, each (B,) or (B, 1), on the 0-1 label scale; so is `delta`.
+    Source: P. J. Huber, Robust Estimation of a Location Parameter, 1964.
 
-        >>> FeatureLoss()(student.quality_features, teacher.quality_features)
+        >>> HuberLoss(delta=0.1)(torch.tensor([0.5, 0.9]), torch.tensor([0.45, 0.4]))
+        tensor(0.0231)
     """
 
-    def __init__(self, beta: float = 2.0, stop_gradient: bool = False):
+    def __init__(self, delta: float = 0.1):
         super().__init__()
-        self.beta = beta
-        self.stop_gradient = stop_gradient
+        self.delta = _positive("delta", delta)
 
-    def forward(self, student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
-        if student.shape != teacher.shape:
-            raise ValueError(
-                f"student features {tuple(student.shape)} and teacher features {tuple(teacher.shape)} differ in shape; "
-                "give both models the same feature_size"
-            )
-        if self.stop_gradient:
-            teacher = teacher.detach()
-        student, teacher = (F.layer_norm(x.float(), x.shape[-1:], eps=1e-5) for x in (student, teacher))
-        return F.smooth_l1_loss(student, teacher, beta=self.beta)
+    def forward(self, prediction: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        prediction, target, known = _columns(prediction, target)
+        return F.huber_loss(prediction, target, reduction="sum", delta=self.delta) / known.sum().clamp_min(1)
 
 
 class PlccLoss(nn.Module):
@@ -74,17 +63,20 @@ class PlccLoss(nn.Module):
 
     def __init__(self, min_spread: float = 1e-4):
         super().__init__()
-        self.min_spread = min_spread
+        self.min_spread = _positive("min_spread", min_spread)
 
     def forward(self, prediction: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        p, t = (self._standardise(x) for x in _columns(prediction, target))
-        r = (p * t).mean()
-        return (F.mse_loss(p, t) + F.mse_loss(r * p, t)) / 8
+        prediction, target, known = _columns(prediction, target)
+        count = known.sum().clamp_min(1)
+        p, t = (self._standardise(x, known, count) for x in (prediction, target))
+        r = (p * t).sum() / count
+        return ((p - t).square().sum() + (r * p - t).square().sum()) / count / 8
 
-    def _standardise(self, x: torch.Tensor) -> torch.Tensor:
-        x = x - x.mean()
+    def _standardise(self, x: torch.Tensor, known: torch.Tensor, count: torch.Tensor) -> torch.Tensor:
+        x = x.where(known, 0)
+        x = (x - x.sum() / count).where(known, 0)
         # The clamp is on the variance: the gradient of a square root at 0 is infinite.
-        return x / x.square().mean().clamp_min(self.min_spread**2).sqrt()
+        return x / (x.square().sum() / count).clamp_min(self.min_spread**2).sqrt()
 
 
 class RankLoss(nn.Module):
@@ -101,90 +93,134 @@ class RankLoss(nn.Module):
     """
 
     def forward(self, prediction: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        p, t = _columns(prediction, target)
-        n = len(p)
-        wrong = F.relu((p[:, None] - p[None, :]) * (t[None, :] - t[:, None]).sign())
-        return wrong.sum() / max(n * (n - 1), 1) / (1 + wrong.max())
+        p, t, known = _columns(prediction, target)
+        pairs = known[:, None] & known[None, :]
+        wrong = F.relu((p[:, None] - p[None, :]) * (t[None, :] - t[:, None]).sign()).where(pairs, 0)
+        n = known.sum()
+        return wrong.sum() / (n * (n - 1)).clamp_min(1) / (1 + wrong.max())
 
 
-@dataclass(frozen=True)
-class LossPart:
-    """A loss class and the names of the tensors that it is given, in order.
+class FeatureLoss(nn.Module):
+    """SmoothL1 between normalised features, `mean(d^2 / (2 beta) if |d| < beta else |d| - beta / 2)` with
+    `d = LN(student) - LN(teacher)`; LN is LayerNorm over the last dimension, without affine parameters, eps 1e-5.
 
-    `over_batch` marks losses that compare the samples of a batch with each other: the trainers give them the batch of
-    all processes.
+    Inputs: `student` and `teacher` features (B, D), here the 768 values that enter the score head.
+    Source: the feature term of InternVQA (arXiv 2502.19026), beta 2.
+
+        >>> FeatureLoss()(student.quality_features, teacher.quality_features)
     """
 
-    loss: type[nn.Module]
-    inputs: tuple[str, ...]
-    over_batch: bool = False
-
-
-QUALITY_PARTS = {
-    "regression": LossPart(RegressionLoss, ("scores", "labels")),
-    "plcc": LossPart(PlccLoss, ("scores", "labels"), over_batch=True),
-    "rank": LossPart(RankLoss, ("scores", "labels"), over_batch=True),
-}
-"""Parts for training one model on scores, by name."""
-
-DISTILLATION_PARTS = {
-    "teacher_regression": LossPart(RegressionLoss, ("teacher_scores", "labels")),
-    "student_regression": LossPart(RegressionLoss, ("student_scores", "labels")),
-    "feature": LossPart(FeatureLoss, ("student_features", "teacher_features")),
-    "plcc": LossPart(PlccLoss, ("student_scores", "labels"), over_batch=True),
-    "rank": LossPart(RankLoss, ("student_scores", "labels"), over_batch=True),
-}
-"""Parts for training a student with a teacher, by name."""
-
-
-class WeightedLoss(nn.Module):
-    """Weighted sum of named losses, `sum(weight * part)`.
-
-    Args:
-        weights: name -> weight; a weight of 0 leaves the part out.
-        parts: the known parts by name, e.g. `DISTILLATION_PARTS`.
-        options: name -> keyword arguments of that part's loss class.
-
-    Raises ValueError for a name that is not in `parts`, a weight that is not a finite number >= 0, or no part at all.
-
-    `forward(**tensors)` returns the sum and the unweighted parts by name; each part picks its tensors by name.
-    """
-
-    def __init__(
-        self,
-        weights: dict[str, float],
-        parts: dict[str, LossPart],
-        options: dict[str, dict] | None = None,
-    ):
+    def __init__(self, beta: float = 2.0):
         super().__init__()
-        for name, weight in weights.items():
-            if name not in parts:
-                raise ValueError(f"unknown loss part {name!r}; known parts: {', '.join(sorted(parts))}")
-            if not 0 <= weight < float("inf"):
-                raise ValueError(f"weight of loss part {name!r} is {weight}; give a finite number, 0 or more")
-        self.weights = {name: float(weight) for name, weight in weights.items() if weight > 0}
-        if not self.weights:
-            raise ValueError(f"no loss part has a weight above 0; known parts: {', '.join(sorted(parts))}")
-        self.parts = {name: parts[name] for name in self.weights}
-        options = options or {}
-        self.losses = nn.ModuleDict({name: part.loss(**options.get(name, {})) for name, part in self.parts.items()})
+        self.beta = _positive("beta", beta)
 
-    def forward(self, gather=lambda tensor: tensor, **tensors) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        """`gather` turns this process's (b, ...) tensor into that of all processes, for the parts over the batch."""
-        values = {}
-        for name, part in self.parts.items():
-            missing = [key for key in part.inputs if tensors.get(key) is None]
-            if missing:
-                raise ValueError(f"loss part {name!r} needs {', '.join(missing)}, which this batch does not have")
-            inputs = (tensors[key] for key in part.inputs)
-            values[name] = self.losses[name](*(map(gather, inputs) if part.over_batch else inputs))
-        total = sum(self.weights[name] * value for name, value in values.items())
-        return total, {name: value.detach() for name, value in values.items()}
+    def forward(self, student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
+        if student.shape != teacher.shape:
+            raise ValueError(
+                f"student features {tuple(student.shape)} and teacher features {tuple(teacher.shape)} differ in shape; "
+                "give both models the same feature_size"
+            )
+        return F.smooth_l1_loss(_normalise(student), _normalise(teacher), beta=self.beta)
 
 
-def _columns(prediction: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Both as float32 vectors (B,); without it (B, 1) against (B,) would broadcast to (B, B)."""
-    prediction, target = prediction.float().flatten(), target.float().flatten()
+class RelationalDistanceLoss(nn.Module):
+    """Distance-wise relational distillation: `mean over i, j of SmoothL1(d_s[i, j], d_t[i, j])` (beta 1), where `d` are
+    the Euclidean distances between the features of a batch divided by their mean over `i != j`. The student is to lay
+    out a batch as the teacher does, on whatever scale.
+
+    Inputs: `student` (B, D) and `teacher` (B, E) features; the widths may differ. 0 for a batch of one.
+    Source: RKD-D of Relational Knowledge Distillation (arXiv 1904.05068), section 3.2.1.
+
+        >>> RelationalDistanceLoss()(torch.tensor([[0.0], [1.0], [2.0]]), torch.tensor([[0.0], [5.0], [10.0]]))
+        tensor(0.)
+    """
+
+    def forward(self, student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
+        return F.smooth_l1_loss(*(self._relative_distances(_at_least_float32(x)) for x in (student, teacher)))
+
+    @staticmethod
+    def _relative_distances(features: torch.Tensor) -> torch.Tensor:
+        count = len(features)
+        squares = (features[:, None] - features[None, :]).square().sum(-1)  # (B, B)
+        # Equal features: the gradient of the root at 0 is infinite. The diagonal is 0 and has no gradient.
+        distances = squares.clamp_min(1e-12).sqrt().where(~_diagonal(squares), 0)
+        return distances / (distances.sum() / max(count * (count - 1), 1)).clamp_min(1e-6)
+
+
+class RelationalAngleLoss(nn.Module):
+    """Angle-wise relational distillation: `mean over i, j, k of SmoothL1(a_s, a_t)` (beta 1), where `a[i, j, k]` is the
+    cosine of the angle at feature `j` between the directions to `i` and `k`; 0 where `i = j` or `k = j`.
+
+    Inputs: `student` (B, D) and `teacher` (B, E) features; the widths may differ. Memory grows with B^2 (D + B).
+    Source: RKD-A of Relational Knowledge Distillation (arXiv 1904.05068), section 3.2.2.
+
+        >>> RelationalAngleLoss()(torch.eye(3), 4 * torch.eye(3) + 1)  # scale and place do not count
+        tensor(0.)
+    """
+
+    def forward(self, student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
+        return F.smooth_l1_loss(*(self._cosines(_at_least_float32(x)) for x in (student, teacher)))
+
+    @staticmethod
+    def _cosines(features: torch.Tensor) -> torch.Tensor:
+        directions = features[None, :] - features[:, None]  # (B, B, D): from j to i
+        squares = directions.square().sum(-1, keepdim=True)
+        # Between equal features there is no direction: 0, and no gradient, which would be as good as infinite.
+        apart = squares > 1e-12
+        directions = directions.where(apart, 0) / squares.where(apart, 1).sqrt()
+        return directions @ directions.mT  # (B, B, B)
+
+
+class HiddenStatesLoss(nn.Module):
+    """Mean over pairs of layers of `mean((LN(student) - LN(teacher))^2)`; LN is LayerNorm over the last dimension,
+    without affine parameters, eps 1e-5: token by token, the student is to compute what the teacher does.
+
+    Inputs: `student` and `teacher`, for each pair of layers a tensor (B, tokens, D) each; where the widths of the
+    models differ, the student's has been projected to the teacher's.
+    Source: hints of FitNets (arXiv 1412.6550), normalised as the features of InternVQA are, since the residual stream
+    of a large teacher has channels of very different size.
+
+        >>> HiddenStatesLoss()([projection(student.hidden_states[12])], [teacher.hidden_states[40]])
+    """
+
+    def forward(self, student: Sequence[torch.Tensor], teacher: Sequence[torch.Tensor]) -> torch.Tensor:
+        losses = []
+        for own, target in zip(student, teacher, strict=True):
+            if own.shape != target.shape:
+                raise ValueError(
+                    f"hidden states {tuple(own.shape)} of the student and {tuple(target.shape)} of the teacher differ "
+                    "in shape: both models must cut a clip into the same tokens"
+                )
+            losses.append(F.mse_loss(_normalise(own), _normalise(target)))
+        return torch.stack(losses).mean()
+
+
+def _at_least_float32(x: torch.Tensor) -> torch.Tensor:
+    return x if x.dtype == torch.float64 else x.float()
+
+
+def _normalise(x: torch.Tensor) -> torch.Tensor:
+    return F.layer_norm(_at_least_float32(x), x.shape[-1:], eps=1e-5)
+
+
+def _diagonal(matrix: torch.Tensor) -> torch.Tensor:
+    return torch.eye(len(matrix), dtype=torch.bool, device=matrix.device)
+
+
+def _columns(prediction: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Vectors (B,) of both, and which targets are known; the others are set to the prediction, an error of 0.
+
+    Without it (B, 1) against (B,) would broadcast to (B, B). Nothing is selected by index: that would make the host
+    wait for the device.
+    """
+    prediction, target = (_at_least_float32(x).flatten() for x in (prediction, target))
     if prediction.shape != target.shape:
         raise ValueError(f"{len(prediction)} predictions but {len(target)} targets")
-    return prediction, target
+    known = ~target.isnan()
+    return prediction, target.where(known, prediction), known
+
+
+def _positive(name: str, value: float) -> float:
+    if not 0 < value < float("inf"):
+        raise ValueError(f"{name} is {value}; give a finite number above 0")
+    return value

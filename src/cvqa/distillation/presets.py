@@ -13,6 +13,7 @@ class Preset:
     batch when `scale_learning_rate` is set; `warmup_steps` below 1 is a share of all steps."""
 
     loss_weights: dict[str, float] = field(default_factory=_published_weights)
+    augment: str = "quality"
     stop_gradient: bool = True
     teacher_trainable_blocks: int = 1
     teacher_drop_path_rate: float = 0.0
@@ -25,15 +26,18 @@ class Preset:
 
 PRESETS = {
     # The recipe visible in the code released with arXiv 2502.19026: joint training, the teacher pulled by the student
-    # too, all but the last block of the teacher frozen, 5 of 30 epochs of warm-up.
+    # too, all but the last block of the teacher frozen, 5 of 30 epochs of warm-up, the augmentation of action
+    # recognition. The learning rate is for the clips of an update, of which each video has two.
     "internvqa": Preset(
+        augment="published",
         stop_gradient=False,
         teacher_drop_path_rate=0.3,
         learning_rate=1e-3,
         scale_learning_rate=True,
         warmup_steps=5 / 30,
     ),
-    # The published parts with the common practice where it differs: no gradient from the student into the teacher's
-    # features, no drop path in a teacher that barely changes, a learning rate that does not depend on the batch.
+    # The published parts with the common practice where it differs: nothing that changes the quality to be told, no
+    # gradient from the student into the teacher's features, no drop path in a teacher that barely changes, a learning
+    # rate that does not depend on the batch.
     "default": Preset(),
 }

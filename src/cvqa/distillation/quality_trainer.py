@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import nn
-from transformers import EvalPrediction, PreTrainedModel, Trainer, TrainerCallback
+from transformers import EarlyStoppingCallback, EvalPrediction, PreTrainedModel, Trainer, TrainerCallback
 from transformers.trainer_utils import EvalLoopOutput, TrainOutput
 
 from ..data.collator import QualityCollator
@@ -19,7 +19,8 @@ from ..hub.folder import STALE, write_code, write_model_folder
 from ..hub.model_card import model_card
 from ..hub.push import make_repository, push_folder
 from .arguments import QualityArguments
-from .losses import QUALITY_PARTS, WeightedLoss
+from .part_means import PartMeans
+from .weighted_loss import QUALITY_PARTS, WeightedLoss
 
 
 class QualityTrainer(Trainer):
@@ -31,9 +32,12 @@ class QualityTrainer(Trainer):
     mapping to the label scale is fitted anew on the validation data, so it always belongs to the weights beside it.
     A checkpoint within training has no mapping: its scores are the raw outputs, which are trained to be labels.
 
-    Logged while training: `loss` and every part without its weight (`regression_loss`, ...). On validation: `srcc`,
-    `krcc`, `plcc` and `rmse` of the raw outputs (no mapping; `rmse` on the 0-1 label scale) and, where the data have a
-    `content_id`, `srcc_within_content`; undefined figures are NaN.
+    Logged while training: `loss`, every part without its weight (`regression_loss`, ...), and weights that change
+    (`regression_weight`). On validation: `srcc`, `krcc`, `plcc` and `rmse` of the raw outputs (no mapping; `rmse` on
+    the 0-1 label scale) and, where the data have a `content_id`, `srcc_within_content`; undefined figures are NaN.
+
+    A row whose `label` is missing, None or NaN has no part in what compares with labels; the mean over the others is
+    exact over accumulated batches and processes. Validation figures are those of the labelled rows.
 
     Args:
         model: takes `pixel_values_videos`, returns `logits` (B, 1) and `quality_features` (B, D).
@@ -59,6 +63,7 @@ class QualityTrainer(Trainer):
     # The loss is the mean over a batch: Trainer is to divide it by the accumulation steps.
     loss_is_scaled_for_ga = False
     loss_parts = QUALITY_PARTS
+    collator_class = QualityCollator
     score_names = ("scores",)
 
     def __init__(
@@ -74,11 +79,11 @@ class QualityTrainer(Trainer):
         **kwargs,
     ):
         if data_collator is None:
-            data_collator = QualityCollator(processing_class, augment=args.augment, seed=args.seed, as_uint8=True)
-            eval_data_collator = eval_data_collator or QualityCollator(processing_class, as_uint8=True)
+            data_collator = self.make_collator(args, processing_class, args.augment)
+            eval_data_collator = eval_data_collator or self.make_collator(args, processing_class, "none")
         self.eval_data_collator = eval_data_collator or data_collator
         self.scale = scale
-        self.loss = WeightedLoss(args.loss_weights, self.loss_parts, self.loss_options(args))
+        self.loss = self.make_loss(args)
         self._parts = PartMeans()
         self._content_ids = None
         kwargs.setdefault("compute_metrics", self.compute_figures)
@@ -93,16 +98,25 @@ class QualityTrainer(Trainer):
         )
         if hasattr(data_collator, "set_epoch"):
             self.add_callback(SetEpoch(data_collator))
+        if args.early_stopping_patience is not None:
+            self.add_callback(EarlyStoppingCallback(args.early_stopping_patience))
         # What `loss_is_scaled_for_ga` says, for transformers 5.17.
         self.model_accepts_loss_kwargs = False
 
-    def loss_options(self, args: QualityArguments) -> dict[str, dict]:
-        """Keyword arguments of the loss classes, by part."""
-        return {}
+    def make_loss(self, args: QualityArguments) -> WeightedLoss:
+        return WeightedLoss(args.loss_weights, self.loss_parts)
+
+    def make_collator(self, args: QualityArguments, processor, augment: str) -> QualityCollator:
+        augment = None if augment == "none" else augment
+        return self.collator_class(processor, augment=augment, seed=args.seed, as_uint8=True, views=args.views)
 
     def models(self) -> tuple[PreTrainedModel, ...]:
         """The models in training; the first is the one that is evaluated, chosen and saved."""
-        return (self.accelerator.unwrap_model(self.model),)
+        return (self.unwrapped(),)
+
+    def unwrapped(self) -> nn.Module:
+        """The module in training, without what distribution and compilation have put around it."""
+        return self.accelerator.unwrap_model(self.model, keep_torch_compile=False)
 
     # ---- training ----
 
@@ -121,15 +135,31 @@ class QualityTrainer(Trainer):
         """Fit `config.score_mapping` of every model in training to the labels of `dataset` (validation, never test)."""
         output = self.predict(dataset)
         for model, scores in zip(self.models(), as_tuple(output.predictions)):
-            model.config.score_mapping = fit_score_mapping(scores, output.label_ids)
+            model.config.score_mapping = fit_score_mapping(*labelled(scores, output.label_ids))
 
     def get_batch_samples(self, epoch_iterator, num_batches, device):
         batches, num_items = super().get_batch_samples(epoch_iterator, num_batches, device)
-        # The last batch of an epoch may be smaller: the weights make an accumulated step the mean over its clips.
-        sizes = [len(batch["labels"]) for batch in batches]
-        for batch, size in zip(batches, sizes):
-            batch["batch_weight"] = size * len(sizes) / sum(sizes)
+        if batches:
+            self._weigh(batches)
         return batches, num_items
+
+    def _weigh(self, batches: list[dict]) -> None:
+        """Make an accumulated update the mean over its clips, and over its labelled clips, on all processes.
+
+        The last batch of an epoch may be smaller, and some may have more clips without a label than others.
+        """
+        labels = [labels_of(batch) for batch in batches]
+        sizes = [len(each) for each in labels]
+        counts = torch.stack([self._known(each) for each in labels])
+        totals = self.accelerator.reduce(torch.stack([counts.sum(), counts.new_full((), sum(sizes))]), "sum")
+        for batch, size, known in zip(batches, sizes, counts):
+            batch["batch_weight"] = size * len(sizes) / sum(sizes)
+            batch["label_share"] = known / size * totals[1] / totals[0].clamp_min(1)
+
+    @staticmethod
+    def _known(labels: torch.Tensor) -> torch.Tensor:
+        """How many labels are known; float32, on the device: nobody waits for it."""
+        return (~labels.isnan()).sum(dtype=torch.float32)
 
     def _prepare_inputs(self, inputs: dict) -> dict:
         inputs = super()._prepare_inputs(inputs)
@@ -147,10 +177,23 @@ class QualityTrainer(Trainer):
         # The frozen teacher and a model that was never prepared for training need the precision set here.
         with self.accelerator.autocast():
             outputs = self.outputs(model, inputs)
-        loss, parts = self.loss(gather=self._gather_batch, labels=inputs["labels"], **outputs)
-        self._parts.add(parts, len(inputs["labels"]))
+        labels = labels_of(inputs)
+        loss, parts = self.loss(
+            gather=self._gather_batch,
+            progress=self._progress(),
+            label_share=inputs.get("label_share", 1.0),
+            labels=labels,
+            **outputs,
+        )
+        for name, value in parts.items():
+            clips = self._known(labels) if self.loss.parts[name].by_label else len(labels)
+            self._parts.add(name, value, clips)
         loss = loss * inputs.get("batch_weight", 1.0)
         return (loss, outputs) if return_outputs else loss
+
+    def _progress(self) -> float:
+        """Share of the training that is done."""
+        return self.state.global_step / max(self.state.max_steps, 1)
 
     def _gather_batch(self, tensor: torch.Tensor) -> torch.Tensor:
         """The tensor of all processes, for losses that compare the clips of a batch: (b, ...) to (n * b, ...)."""
@@ -165,6 +208,8 @@ class QualityTrainer(Trainer):
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         if "loss" in logs:
             logs |= self._parts.pop(self.accelerator)
+            weights = self.loss.weights(self._progress())
+            logs |= {f"{name}_weight": weights[name] for name, each in self.loss.schedules.items() if each.varies}
         super().log(logs, start_time)
 
     # ---- evaluation ----
@@ -186,7 +231,7 @@ class QualityTrainer(Trainer):
         if prediction_loss_only:
             return loss, None, None
         scores = tuple(outputs[name].float().flatten() for name in self.score_names)
-        return loss, scores if len(scores) > 1 else scores[0], inputs["labels"]
+        return loss, scores if len(scores) > 1 else scores[0], labels_of(inputs)
 
     def evaluation_loop(self, dataloader, description, *args, metric_key_prefix="eval", **kwargs) -> EvalLoopOutput:
         training_parts, self._parts = self._parts, PartMeans()
@@ -203,9 +248,10 @@ class QualityTrainer(Trainer):
         return self._figures(as_tuple(prediction.predictions)[0], prediction.label_ids)
 
     def _figures(self, scores: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-        figures = figures_of_merit(scores, labels, mapping="none")
+        figures = figures_of_merit(*labelled(scores, labels), mapping="none")
         if self._content_ids is not None:
-            figures["srcc_within_content"], _ = within_content_srcc(scores, labels, self._content_ids)
+            known = labelled(scores, labels, np.asarray(self._content_ids))
+            figures["srcc_within_content"], _ = within_content_srcc(*known)
         return figures
 
     # ---- saving ----
@@ -292,26 +338,18 @@ class SetEpoch(TrainerCallback):
         self.collator.set_epoch(int(state.epoch or 0))
 
 
-class PartMeans:
-    """Means of the loss parts over clips, kept on the device until they are asked for."""
-
-    def __init__(self):
-        self.sums, self.clips = {}, 0
-
-    def add(self, parts: dict[str, torch.Tensor], clips: int) -> None:
-        self.clips += clips
-        for name, mean in parts.items():
-            self.sums[name] = self.sums.get(name, 0) + mean * clips
-
-    def pop(self, accelerator) -> dict[str, float]:
-        """`{name}_loss` -> mean since the last call, over all processes; to be called on each of them."""
-        if not self.sums:
-            return {}
-        means = accelerator.reduce(torch.stack(list(self.sums.values())) / self.clips, "mean").tolist()
-        named = {f"{name}_loss": mean for name, mean in zip(self.sums, means)}
-        self.sums, self.clips = {}, 0
-        return named
-
-
 def as_tuple(predictions) -> tuple[np.ndarray, ...]:
     return predictions if isinstance(predictions, tuple) else (predictions,)
+
+
+def labels_of(batch: dict) -> torch.Tensor:
+    """The labels (B,) of a batch; NaN for what has none."""
+    clips = batch["pixel_values_videos"]
+    labels = batch.get("labels")
+    return torch.full((len(clips),), torch.nan, device=clips.device) if labels is None else labels
+
+
+def labelled(scores: np.ndarray, labels: np.ndarray, *others: np.ndarray) -> tuple[np.ndarray, ...]:
+    """The rows of these arrays that have a label."""
+    known = ~np.isnan(labels)
+    return tuple(array[known] for array in (scores, labels, *others))

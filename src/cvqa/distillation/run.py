@@ -19,6 +19,7 @@ from transformers import PreTrainedModel, set_seed
 from transformers.utils import logging as transformers_logging
 
 from ..data import cache_frames, check_copies, get_scale, load_quality_dataset
+from ..data.augmentation import AUGMENTATIONS
 from ..data.splits import fingerprint
 from ..evaluation import evaluate_dataset, save_report, text_table
 from ..evaluation.cost import count_macs, machine, measure_latency
@@ -105,11 +106,12 @@ def prepare(args: QualityArguments) -> None:
 def load_data(data: DataArguments, args: QualityArguments, processor: InternVideo2VideoProcessor) -> DatasetDict:
     """`load_splits`; the main process decodes, the others read what it left."""
     with args.main_process_first(desc="caching frames"):
-        return load_splits(data, processor)
+        native = args.augment != "none" and AUGMENTATIONS[args.augment].native
+        return load_splits(data, processor, native)
 
 
-def load_splits(data: DataArguments, processor: InternVideo2VideoProcessor) -> DatasetDict:
-    """Splits by content with cached frames."""
+def load_splits(data: DataArguments, processor: InternVideo2VideoProcessor, native: bool = False) -> DatasetDict:
+    """Splits by content with cached frames, `native` where the augmentation needs that."""
     splits = load_quality_dataset(data.dataset, data.data_dir, seed=data.split_seed, **(data.dataset_options or {}))
     missing = [name for name in ("train", "validation") if name not in splits]
     if missing:
@@ -119,7 +121,7 @@ def load_splits(data: DataArguments, processor: InternVideo2VideoProcessor) -> D
         return splits
     return DatasetDict(
         {
-            name: cache_frames(split, processor, data.cache_dir, data.windows if name == "train" else 1)
+            name: cache_frames(split, processor, data.cache_dir, data.windows if name == "train" else 1, native=native)
             for name, split in splits.items()
         }
     )
@@ -146,12 +148,13 @@ def finish(
     data: DataArguments,
     started: float,
     model_name: str,
-    teacher_name: str | None = None,
+    teacher: dict | None = None,
 ) -> None:
     """Save the model, evaluate it on the test split with a report in `test/`, and write `run.json` and the card.
 
     Args:
-        model_name, teacher_name: what the weights of the model and its teacher started from.
+        model_name: what the weights of the model started from.
+        teacher: `model_facts` of the teacher.
     """
     folder = Path(trainer.args.output_dir)
     trainer.save_model(str(folder), _internal_call=True)  # not to be published yet
@@ -173,8 +176,7 @@ def finish(
             figures = {figure.metric: figure.value for figure in summary.figures if figure.subset == "all"}
         facts = run_facts(trainer, splits, data, started) | {
             "model": model_facts(trainer.models()[0], model_name),
-            "teacher": teacher_name
-            and {"mode": trainer.args.teacher_mode, **model_facts(trainer.teacher, teacher_name)},
+            "teacher": teacher and {"mode": trainer.args.teacher_mode, **teacher},
             "cost": cost_facts(trainer.models()[0], trainer.processing_class),
             "test": figures,
         }
@@ -207,13 +209,13 @@ def run_facts(trainer: QualityTrainer, splits: DatasetDict, data: DataArguments,
         "mixed_precision": trainer.accelerator.mixed_precision,
         "seed": args.seed,
         "split_seed": data.split_seed,
-        "clips_per_update": args.train_batch_size * args.gradient_accumulation_steps * args.world_size,
+        "clips_per_update": args.clips_per_update,
         "learning_rate": args.learning_rate,
         "epochs": args.num_train_epochs,
         "steps": trainer.state.global_step,
         "clips_per_second": trained.get("train_samples_per_second"),
         "peak_gpu_memory_gib": round(torch.cuda.max_memory_allocated() / 2**30, 1) if is_cuda else None,
-        "loss_weights": trainer.loss.weights,
+        "loss_weights": {name: args.loss_weights[name] for name in trainer.loss.parts},
         "best_checkpoint": best and Path(best).name,
         "best_validation_srcc": best_srcc if best_srcc is not None and math.isfinite(best_srcc) else None,
         "data": {
