@@ -157,6 +157,56 @@ def test_key_frame_distance_rate_and_first_frames(reference, tmp_path):
     assert len(decode(store_reference(reference, tmp_path / "b.mkv", max_frames=3))) == 3
 
 
+@pytest.mark.parametrize("encoder", [name for name in ENCODERS if "bitrate" in ENCODERS[name].rate_controls])
+def test_size_follows_the_bit_rate(encoder, reference, tmp_path):
+    settings = ENCODERS[encoder]
+    paths = [
+        encode(
+            reference,
+            tmp_path / f"{rate}{settings.suffix}",
+            encoder,
+            rate,
+            rate_control="bitrate",
+            bit_depth=settings.bit_depths[0],
+        )
+        for rate in (30, 400)
+    ]
+    small, large = (path.stat().st_size for path in paths)
+    assert large > 1.5 * small  # eight frames are too few to meet it
+
+
+@pytest.mark.parametrize("encoder", ["x264", "x265"])
+def test_a_quantizer_means_the_same_at_8_and_10_bit(encoder, reference, tmp_path):
+    eight, ten = (
+        encode(reference, tmp_path / f"{depth}.mp4", encoder, 34, rate_control="qp", bit_depth=depth)
+        for depth in (8, 10)
+    )
+    assert ten.stat().st_size == pytest.approx(eight.stat().st_size, rel=0.1)
+
+
+def test_scaled_before_encoding(frames, reference, tmp_path):
+    small, soft = (
+        encode(reference, tmp_path / f"{scaler}.mp4", "x264", 5, size=(96, 54), scaler=scaler)
+        for scaler in ("lanczos", "area")
+    )
+    assert decode(small).shape == (8, 54, 96, 3)
+    assert not np.array_equal(decode(small), decode(soft))
+    back = encode(small, tmp_path / "back.mp4", "x264", 5, size=(192, 108))
+    for i, frame in enumerate(decode(back)):
+        assert np.argmax([psnr(frame, other) for other in frames]) == i
+
+
+@pytest.mark.parametrize("encoder", ENCODERS)
+def test_every_second_frame_at_half_the_rate(encoder, frames, reference, tmp_path):
+    path = tmp_path / f"half{ENCODERS[encoder].suffix}"
+    encode(reference, path, encoder, ENCODERS[encoder].ladder[0], frame_step=2, fps=30, **usual(encoder))
+    with av.open(str(path)) as container:
+        decoded = list(container.decode(video=0))
+    assert [float(frame.pts * frame.time_base) for frame in decoded] == pytest.approx(np.arange(4) / 15, abs=2e-3)
+    for i, frame in enumerate(decoded):
+        assert np.argmax([psnr(frame.to_ndarray(format="rgb24"), other) for other in frames]) == 2 * i
+
+
 def test_unreadable_sources_are_named_with_the_reason(frames, tmp_path):
     (tmp_path / "text.mp4").write_text("not a video")
     (tmp_path / "empty.mp4").touch()
@@ -205,5 +255,15 @@ def test_arguments_out_of_range_are_refused(frames, tmp_path):
         encode(source, target, "x264", 30, preset="quick")
     with pytest.raises(ValueError, match="8 or 10"):
         encode(source, target, "x264", 30, bit_depth=12)
+    with pytest.raises(ValueError, match="no rate control 'qp'; it has crf, bitrate"):
+        encode(source, target, "vp9", 30, rate_control="qp")
+    with pytest.raises(ValueError, match="above 0 kbit/s"):
+        encode(source, target, "x264", 0, rate_control="bitrate")
+    with pytest.raises(ValueError, match="two even numbers"):
+        encode(source, target, "x264", 30, size=(95, 54))
+    with pytest.raises(ValueError, match="frame_step"):
+        encode(source, target, "x264", 30, frame_step=0)
+    with pytest.raises(EncodingError, match=r"x264: .*sharpest"):
+        encode(source, target, "x264", 30, size=(96, 54), scaler="sharpest")
     with pytest.raises(ValueError, match="uint8"):
         encode((frames / 255, 25), target, "x264", 30)

@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 import skimage.data
 from PIL import Image
+from skimage.metrics import structural_similarity
 
 from cvqa.video.encoding import encode, store_reference
 from cvqa.video.photographs import pan_and_zoom
@@ -32,7 +33,7 @@ def encoded(reference, folder):
 def test_reference_against_itself(reference):
     scores = full_reference_scores(reference, reference)
     assert 95 < scores["vmaf"] <= 100
-    assert scores["psnr"] == 60
+    assert scores["psnr"] == 60 and scores["ssim"] == 1
     assert scores["frames"] == 10
     assert scores["model"] == "vmaf_v0.6.1"
 
@@ -46,6 +47,28 @@ def test_scores_of_an_encode(encoded, reference):
             difference = a.to_ndarray()[:144].astype(float) - b.to_ndarray()[:144]
             luma.append(10 * np.log10(255**2 / np.mean(difference**2)))
     assert scores["psnr"] == pytest.approx(np.mean(luma), abs=0.01)
+    assert len(scores["vmaf_frames"]) == 10 and min(scores["vmaf_frames"]) == scores["vmaf_min"]
+    assert np.mean(scores["vmaf_frames"]) == pytest.approx(scores["vmaf"], abs=1e-3)
+
+
+def test_ssim_is_that_of_another_implementation(encoded, reference):
+    with av.open(str(encoded)) as first, av.open(str(reference)) as second:
+        pairs = zip(first.decode(video=0), second.decode(video=0))
+        ssim = [structural_similarity(a.to_ndarray()[:144], b.to_ndarray()[:144]) for a, b in pairs]
+    # ffmpeg's windows are 8x8 every 4 pixels, skimage's 7x7 at every pixel.
+    assert full_reference_scores(encoded, reference)["ssim"] == pytest.approx(np.mean(ssim), abs=0.02)
+
+
+@pytest.mark.parametrize("step", [2, 3])
+def test_a_lower_frame_rate_is_judged_by_the_frames_that_it_has(frames, reference, folder, step):
+    encoded = encode(reference, folder / f"every{step}.mp4", "x264", 36, frame_step=step)
+    dropped = store_reference((frames[::step], 25), folder / f"dropped{step}.mkv")
+    scores = full_reference_scores(encoded, reference, frame_step=step)
+    assert scores == full_reference_scores(encoded, dropped)
+    with pytest.raises(VmafError, match=rf"has {scores['frames']} frames, but its reference .* has 10$"):
+        full_reference_scores(encoded, reference)
+    with pytest.raises(VmafError, match=r"has 10 frames, but .* has 10, of which 4 are shown"):
+        full_reference_scores(reference, reference, frame_step=3)
 
 
 def test_frames_are_paired_by_number_whatever_their_times(encoded, reference, folder):

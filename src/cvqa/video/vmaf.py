@@ -109,5 +109,9 @@ def _check_frames(log: str, distorted, reference, frame_step: int) -> None:
         raise VmafError(distorted, f"{damaged[0]} is damaged: it has frames that can't be decoded")
     shown = -(-counts["1"] // frame_step)
     if counts["0"] != shown:
-        has = f"{counts['1']}" if frame_step == 1 else f"{counts['1']}, of which every {frame_step}th makes {shown}"
+        has = (
+            f"{counts['1']}"
+            if frame_step == 1
+            else f"{counts['1']}, of which {shown} are shown at a frame step of {frame_step}"
+        )
         raise VmafError(distorted, f"has {counts['0']} frames, but its reference {reference} has {has}")
