@@ -249,3 +249,27 @@ def test_control_c_during_a_batch_is_exit_code_130_with_the_results_so_far(clips
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130 and "Traceback" not in err
     assert len(json.loads(target.read_text())) >= 1
+
+
+def test_hdr_is_scored_when_told_how_to_map_it(cvqa, broken):
+    assert cvqa("score", broken["hdr"])[0] == 1
+    status, out, _ = cvqa("score", "--hdr", "bt2390", broken["hdr"])
+    assert status == 0 and out.count("\n") == 1 and 0 <= float(out.split()[0]) <= 100
+
+
+def test_caches_of_frames_are_listed_and_removed(cvqa, clips, tmp_path):
+    from datasets import Dataset
+
+    from cvqa import InternVideo2VideoProcessor
+    from cvqa.data import cache_frames
+
+    data = Dataset.from_dict({"video": [str(clips["portrait"])]})
+    for size in (56, 64):
+        cache_frames(data, InternVideo2VideoProcessor(size=size), tmp_path, num_proc=1)
+    status, out, _ = cvqa("cache", "--dir", tmp_path)
+    name = out.split()[0]
+    assert status == 0 and out.count("\n") == 2 and "1 videos" in out and "num_frames 8" in out
+    assert cvqa("cache", "--dir", tmp_path, "--remove", "nothing")[0] == 2
+    assert cvqa("cache", "--dir", tmp_path, "--remove", name)[0] == 0
+    assert [folder.name for folder in tmp_path.iterdir()] != [] and not (tmp_path / name).exists()
+    assert cvqa("cache", "--dir", tmp_path)[1].count("\n") == 1

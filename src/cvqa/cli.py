@@ -8,6 +8,7 @@ import glob
 import math
 import os
 import sys
+import time
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -111,6 +112,30 @@ def run_compare(args: argparse.Namespace) -> int:
     return _status(results)
 
 
+def run_cache(args: argparse.Namespace) -> int:
+    from .data.frame_store import frame_caches, remove_cache
+
+    caches = frame_caches(args.dir)
+    unknown = set(args.remove or ()) - {cache.path.name for cache in caches} - {"all"}
+    if unknown:
+        raise UsageError(f"no cache of frames is called {', '.join(sorted(unknown))}; `cvqa cache` lists them")
+    for cache in caches:
+        removed = args.remove and (cache.path.name in args.remove or "all" in args.remove)
+        if removed:
+            remove_cache(cache)
+        facts = {**cache.facts["settings"], **{name: cache.facts[name] for name in ("windows", "views", "max_pixels")}}
+        print(
+            f"{cache.path.name}  {cache.bytes / 1e6:10,.0f} MB  {cache.videos:6} videos  used {date(cache.used)}  "
+            f"{', '.join(f'{name} {value}' for name, value in facts.items() if value is not None)}"
+            f"{'  removed' if removed else ''}"
+        )
+    return EXIT_OK
+
+
+def date(seconds: float) -> str:
+    return time.strftime("%Y-%m-%d", time.localtime(seconds))
+
+
 def run_ladder_build(args: argparse.Namespace) -> int:
     from .data.ladder import build_ladder
 
@@ -178,6 +203,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     scoring.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, ... (default: a GPU if there is one)")
     scoring.add_argument("--backend", choices=BACKENDS, default="torch", help="onnx: what scripts/export_onnx.py wrote")
+    scoring.add_argument(
+        "--hdr",
+        choices=("refuse", "bt2390"),
+        help="what to do with PQ and HLG video: refuse it, or map it to SDR and score that rendition (default: as the "
+        "model says, which is to refuse)",
+    )
     scoring.add_argument("--precision", choices=PRECISIONS, help="of the exported model (default: fp32)")
 
     score = commands.add_parser(
@@ -230,6 +261,15 @@ def _parser() -> argparse.ArgumentParser:
     app.add_argument("--host", default="127.0.0.1", help="address to serve on (default: this machine alone)")
     app.add_argument("--port", type=int, default=7860, help="default: %(default)s")
     app.set_defaults(run=run_app)
+
+    cache = commands.add_parser(
+        "cache",
+        help="list or remove the frames that training keeps on disk",
+        description="Lists the caches of decoded frames, the one used last at the end: name, size, videos, settings.",
+    )
+    cache.add_argument("--dir", help="folder of the caches (default: the one that training uses)")
+    cache.add_argument("--remove", nargs="+", metavar="NAME", help="remove these, or all")
+    cache.set_defaults(run=run_cache)
 
     ladder = commands.add_parser("ladder", help="make encodes labelled with VMAF, or label those that exist")
     ladders = ladder.add_subparsers(title="commands", metavar="COMMAND", required=True)
@@ -291,7 +331,7 @@ def _load_scorer(args: argparse.Namespace):
             )
         model = EMBEDDED_MODEL
     try:
-        scorer, label_kind = load_scorer(model, args.backend, args.device, args.precision)
+        scorer, label_kind = load_scorer(model, args.backend, args.device, args.precision, args.hdr)
     except (ValueError, ImportError) as error:
         raise UsageError(str(error)) from error
     labels = LABELS.get(label_kind, label_kind)

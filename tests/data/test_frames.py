@@ -181,7 +181,7 @@ def test_a_file_that_could_not_be_decoded_is_tried_again(clips, tmp_path, monkey
     assert len(cache_frames(table(paths["a"]), native(), tmp_path / "cache", num_proc=1)) == 1
 
 
-def refuse(video):
+def refuse(video, hdr):
     raise cvqa.data.frames.VideoError(video, "away")
 
 

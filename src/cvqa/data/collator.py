@@ -107,7 +107,7 @@ class QualityCollator:
         return frames[first : first + num_frames]
 
     def _decoded_frames(self, row: dict, generator: np.random.Generator | None) -> np.ndarray:
-        with open_video(row["video"]) as reader:
+        with open_video(row["video"], self.processor.hdr) as reader:
             return reader.get_batch(self.processor.frame_indices(len(reader), generator=generator))
 
     def _generator(self, row: dict, sample: int) -> np.random.Generator:

@@ -24,7 +24,7 @@ from datasets import Dataset, DatasetDict, Features, List, Value, concatenate_da
 from datasets.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 from tqdm import tqdm
 
-from ..models import raw_video_source, video_reader, video_source, video_views
+from ..models import raw_video_source, tone_mapping, video_reader, video_source, video_views
 from ..models.video_processing_internvideo2 import InternVideo2VideoProcessor, cut_crop, open_video
 from ..models.video_reader import VideoError
 from .frame_store import Store, default_folder, digest, file_key, make_folder, map_frames, open_store, write_store
@@ -107,7 +107,7 @@ def cache_frames(
     missing = {key: video for video, key in keys.items() if key not in store.frames}
     if missing:
         keep = partial(stored_frames, processor=processor, native=native, max_pixels=max_pixels)
-        sets = {"windows": windows, "views": views, "num_frames": processor.num_frames}
+        sets = {"windows": windows, "views": views, "num_frames": processor.num_frames, "hdr": processor.hdr}
         check_size(folder, estimate_bytes(list(missing.values()), keep, **sets), len(missing), max_bytes)
         decode = partial(decode_rows, processor=processor, keep=keep, windows=windows, views=views)
         fill_store(folder, missing, decode, num_proc or os.cpu_count() or 1)
@@ -142,6 +142,8 @@ def frame_settings(processor: InternVideo2VideoProcessor, native: bool = False) 
     if keeps_resized(processor) and not native:
         settings["size"] = {name: side for name, side in dict(processor.size).items() if side is not None}
         settings["resample"] = int(processor.resample)
+    if processor.hdr != "refuse":
+        settings["hdr"] = processor.hdr
     return json.dumps(settings)
 
 
@@ -152,7 +154,9 @@ def keeps_resized(processor: InternVideo2VideoProcessor) -> bool:
 
 def reader_version() -> list[str]:
     """FFmpeg comes with PyAV; our own part has no number of its own, the hash of its text will do."""
-    files = [Path(module.__file__) for module in (video_reader, video_source, raw_video_source, video_views)]
+    files = [
+        Path(module.__file__) for module in (video_reader, video_source, raw_video_source, tone_mapping, video_views)
+    ]
     return [av.__version__, digest([file.read_text(encoding="utf-8") for file in files])]
 
 
@@ -187,13 +191,13 @@ def check_size(folder: Path, size: float, videos: int, max_bytes: float | None) 
 
 
 def estimate_bytes(
-    videos: list[str], keep: Callable, windows: int, views: int, num_frames: int, probes: int = 32
+    videos: list[str], keep: Callable, windows: int, views: int, num_frames: int, hdr: str, probes: int = 32
 ) -> float:
     """Size on disk of the frames of `videos`, from the dimensions of some of them."""
     sizes = []
     for video in videos[:: -(-len(videos) // probes)]:
         try:
-            with open_video(video) as reader:
+            with open_video(video, hdr) as reader:
                 frame = torch.empty(1, 3, reader.height, reader.width, dtype=torch.uint8)
         except VideoError:
             continue
@@ -242,7 +246,7 @@ def decode_rows(
     """(key, frames, None) of each of the videos, or (key, None, reason)."""
     for key, video in videos.items():
         try:
-            with open_video(video) as reader:
+            with open_video(video, processor.hdr) as reader:
                 phases = [(0.5 + window / windows) % 1 for window in range(windows)]
                 indices = np.concatenate([processor.frame_indices(len(reader), phase=phase) for phase in phases])
                 frames = torch.from_numpy(reader.get_batch(indices)).permute(0, 3, 1, 2)

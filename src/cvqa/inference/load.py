@@ -8,7 +8,11 @@ PRECISIONS = ("fp32", "fp16", "int8")
 
 
 def load_scorer(
-    model: str | os.PathLike, backend: str = "torch", device: str = "auto", precision: str | None = None
+    model: str | os.PathLike,
+    backend: str = "torch",
+    device: str = "auto",
+    precision: str | None = None,
+    hdr: str | None = None,
 ) -> tuple:
     """A `VideoScorer` or an `OnnxVideoScorer`, and what its scores were learnt from ("mos", "dmos", "vmaf").
 
@@ -17,6 +21,7 @@ def load_scorer(
         backend: "torch", or "onnx" for a model that `export_onnx` has exported.
         device: see `VideoScorer.from_pretrained`; "onnx" computes on the CPU.
         precision: of the exported model, "fp32" if None; torch computes in float32.
+        hdr: what to do with HDR video, see `VideoScorer.from_pretrained`.
 
     Raises:
         ValueError: the model cannot be loaded so; one line with the way out.
@@ -27,7 +32,7 @@ def load_scorer(
 
         if device not in ("auto", "cpu"):
             raise ValueError(f"the onnx backend computes on the CPU, not on {device!r}: leave out the device")
-        scorer = OnnxVideoScorer(model, precision or "fp32")
+        scorer = OnnxVideoScorer(model, precision or "fp32", hdr=hdr)
         return scorer, scorer.config.get("label_kind", "mos")
     if precision is not None:
         raise ValueError("a precision can be chosen of an exported model only: add --backend onnx")
@@ -37,5 +42,5 @@ def load_scorer(
 
     logging.set_verbosity_error()
     logging.disable_progress_bar()
-    scorer = VideoScorer.from_pretrained(model, device=device)
+    scorer = VideoScorer.from_pretrained(model, device=device, hdr=hdr)
     return scorer, scorer.model.config.label_kind

@@ -57,6 +57,7 @@ class VideoScorer:
         device: str = "auto",
         dtype: torch.dtype | None = None,
         max_views: int = MAX_VIEWS,
+        hdr: str | None = None,
     ) -> "VideoScorer":
         """Loads model and video processor from a folder or from a repository on the Hub.
 
@@ -65,6 +66,7 @@ class VideoScorer:
             device: "cpu", "cuda", "cuda:1", …; "auto" takes a CUDA device if there is one.
             dtype: number format of the weights; None computes in float32, whatever the file holds.
             max_views: the most views of one video.
+            hdr: what to do with PQ and HLG video, "refuse" or "bt2390" (map it to SDR); None: as the processor has it.
 
         Raises:
             ModelError: nothing there, not a quality model, or no such device.
@@ -83,7 +85,9 @@ class VideoScorer:
             model, loading = AutoModel.from_pretrained(
                 name, dtype=dtype or torch.float32, output_loading_info=True, trust_remote_code=False
             )
-            processor = AutoVideoProcessor.from_pretrained(name, trust_remote_code=False)
+            processor = AutoVideoProcessor.from_pretrained(
+                name, trust_remote_code=False, **({"hdr": hdr} if hdr else {})
+            )
         except Exception as error:  # transformers, safetensors and the Hub have no common kind of error
             raise ModelError(f"{name}: cannot load the model: {one_line(error)}") from error
         if not hasattr(model, "quality_score") or not hasattr(processor, "frame_indices"):
@@ -115,7 +119,7 @@ class VideoScorer:
             VideoError: not a readable video, damaged, cut short, or HDR; steps shorter than a frame; a result that is
                 not a number.
         """
-        with VideoReader(path) as reader:
+        with VideoReader(path, hdr=self.processor.hdr) as reader:
             plan = VideoPlan(reader, self.processor.sampling(), segments, self.max_views)
             qualities: dict[Window, float] = {}
             clips = plan.clips(reader, self._prepare)

@@ -46,6 +46,7 @@ class OnnxVideoScorer:
         threads: of the computation; None leaves it to onnxruntime (all cores).
         max_views: the most views of one video; more cost more and tell more about long videos.
         providers: where onnxruntime computes.
+        hdr: what to do with PQ and HLG video, "refuse" or "bt2390" (map it to SDR); by default as the folder says.
 
     Raises:
         OnnxModelError: nothing there, not exported in this precision, or not readable.
@@ -59,6 +60,7 @@ class OnnxVideoScorer:
         threads: int | None = None,
         max_views: int = MAX_VIEWS,
         providers: Sequence[str] = ("CPUExecutionProvider",),
+        hdr: str | None = None,
     ):
         if precision not in ONNX_FILES:
             raise OnnxModelError(f"unknown precision {precision!r}: choose one of {', '.join(ONNX_FILES)}")
@@ -66,7 +68,9 @@ class OnnxVideoScorer:
         self.max_views = max_views
         folder = _local_folder(self.name, precision)
         self.config = _read_json(folder / "config.json")
-        self.preprocessing = FramePreprocessing(_read_json(folder / "video_preprocessor_config.json"), folder)
+        options = _read_json(folder / "video_preprocessor_config.json")
+        self.preprocessing = FramePreprocessing(options, folder)
+        self._hdr = hdr or options.get("hdr", "refuse")
         self._session = open_session(self.name, folder / "onnx" / ONNX_FILES[precision], threads, providers)
 
     def score(
@@ -84,7 +88,7 @@ class OnnxVideoScorer:
             VideoError: not a readable video, damaged, cut short, or HDR; steps shorter than a frame; a result that is
                 not a number.
         """
-        with VideoReader(path) as reader:
+        with VideoReader(path, hdr=self._hdr) as reader:
             plan = VideoPlan(reader, self.preprocessing.sampling, segments, self.max_views)
             qualities: dict[Window, float] = {}
             for window, frames in plan.clips(reader, self.preprocessing):

@@ -78,7 +78,9 @@ class VideoQualityPipeline(ChunkPipeline):
         """The reader of whatever the pipeline takes for a video, for a `with`. Raises VideoError or ValueError."""
         if hasattr(video, "get_batch"):
             return nullcontext(video)
-        return open_video(video) if isinstance(video, (str, os.PathLike, bytes)) else VideoInMemory(video, fps)
+        if isinstance(video, (str, os.PathLike, bytes)):
+            return open_video(video, self.video_processor.hdr)
+        return VideoInMemory(video, fps)
 
     def _sanitize_parameters(self, segments=None, max_views=None, fps=None, **unknown):
         if unknown:
@@ -160,7 +162,7 @@ class VideoInMemory:
     Raises ValueError for what is not the uint8 RGB frames of one video.
     """
 
-    path, codec, transfer, damaged = "<frames>", None, None, False
+    path, codec, is_hdr, damaged = "<frames>", None, False, False
 
     def __init__(self, frames: Any, fps: float):
         (video,) = list_videos(frames)

@@ -27,6 +27,7 @@ from transformers.utils import TensorType
 from transformers.video_processing_utils import BaseVideoProcessor
 from transformers.video_utils import VideoMetadata, make_batched_metadata
 
+from .tone_mapping import HDR_MAPPINGS
 from .video_reader import VideoError, VideoReader, refuse_hdr
 from .video_views import FrameSampling, fragment_offsets
 
@@ -47,6 +48,7 @@ class InternVideo2VideoProcessorKwargs(VideosKwargs, total=False):
     fragment_size (`int`): Side of a fragment in pixels: a multiple of `patch_size` that divides `crop_size`, so that
         no token of the model straddles a seam. As large as the crop, it makes one native crop.
     patch_size (`int`): Patch size of the model.
+    hdr (`str`): `"refuse"`: PQ and HLG video is an error. `"bt2390"`: it is tone-mapped to SDR, see `tone_mapping`.
     """
 
     frame_sampling: Literal["uniform", "window"]
@@ -54,6 +56,7 @@ class InternVideo2VideoProcessorKwargs(VideosKwargs, total=False):
     spatial_mode: Literal["resize", "fragments"]
     fragment_size: int
     patch_size: int
+    hdr: Literal["refuse", "bt2390"]
 
 
 class InternVideo2VideoProcessor(BaseVideoProcessor):
@@ -95,6 +98,7 @@ class InternVideo2VideoProcessor(BaseVideoProcessor):
     spatial_mode = "resize"
     fragment_size = 28
     patch_size = 14
+    hdr = "refuse"
     valid_kwargs = InternVideo2VideoProcessorKwargs
     model_input_names = ["pixel_values_videos"]
 
@@ -179,7 +183,9 @@ class InternVideo2VideoProcessor(BaseVideoProcessor):
         """Sampled frames (frames, height, width, 3) and metadata of a file, or a list of each for a list of files."""
         if isinstance(video_url_or_urls, (list, tuple)):
             return tuple(zip(*(self.fetch_videos(video, sample_indices_fn) for video in video_url_or_urls)))
-        with open_video(video_url_or_urls) as reader:
+        # What a call says takes precedence, and comes here only with how to sample.
+        hdr = getattr(sample_indices_fn, "keywords", {}).get("hdr", self.hdr)
+        with open_video(video_url_or_urls, hdr) as reader:
             metadata = VideoMetadata(
                 total_num_frames=len(reader),
                 fps=reader.fps,
@@ -266,9 +272,11 @@ def cut_fragments(
 
 
 def check_options(
-    frame_sampling, num_frames, frame_stride, spatial_mode, fragment_size, patch_size, crop_size, **kwargs
+    frame_sampling, num_frames, frame_stride, spatial_mode, fragment_size, patch_size, crop_size, hdr, **kwargs
 ) -> None:
     """Raises ValueError for options that do not go together, saying which would."""
+    if hdr not in HDR_MAPPINGS:
+        raise ValueError(f"`hdr` must be one of {', '.join(HDR_MAPPINGS)}, not {hdr!r}.")
     if frame_sampling not in ("uniform", "window"):
         raise ValueError(f"`frame_sampling` must be 'uniform' or 'window', not {frame_sampling!r}.")
     if spatial_mode not in ("resize", "fragments"):
@@ -321,17 +329,17 @@ def to_channels_first(video: torch.Tensor, input_data_format: str | ChannelDimen
     return video
 
 
-def open_video(video: str | os.PathLike | bytes) -> VideoReader:
+def open_video(video: str | os.PathLike | bytes, hdr: str = "refuse") -> VideoReader:
     """
     Reader of a file, an http(s) URL or the bytes of a file. All that is prepared for a model is opened here.
 
-    Raises VideoError for what cannot be read, and for HDR video (PQ, HLG).
+    Raises VideoError for what cannot be read, and for HDR video (PQ, HLG) unless `hdr` says how to map it.
     """
     if isinstance(video, bytes):
         name = f"<{len(video)} bytes>"
         video = io.BytesIO(video)
         video.name = name
-    reader = VideoReader(video)
+    reader = VideoReader(video, hdr=hdr)
     try:
         refuse_hdr(reader)
     except VideoError:

@@ -18,6 +18,7 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 
 from .raw_video_source import SUFFIX, RawVideoSource
+from .tone_mapping import HDR_MAPPINGS, HDR_TRANSFERS, mastering_peak, to_sdr
 from .video_source import THREADS, VideoError, VideoSource
 
 
@@ -35,9 +36,6 @@ _TRANSFERS = {1: "bt709", 4: "bt470m", 5: "bt470bg", 6: "smpte170m", 7: "smpte24
 _TRANSFERS |= {10: "log316", 11: "iec61966-2-4", 12: "bt1361e", 13: "iec61966-2-1", 14: "bt2020-10", 15: "bt2020-12"}
 _TRANSFERS |= {16: "smpte2084", 17: "smpte428", 18: "arib-std-b67"}
 
-# Those of HDR video. Taken for SDR it looks washed out, which says nothing about its quality.
-HDR_TRANSFERS = {"smpte2084": "PQ", "arib-std-b67": "HLG"}
-
 # What readers inherited by a forked process held: freeing it there would wait for threads that only the parent has.
 _INHERITED: list[object] = []
 
@@ -48,7 +46,7 @@ class VideoReader:
     Frames come as RGB in display orientation. The conversion follows the colour matrix and range that the file is
     tagged with; without tags they are BT.601 and limited range, FFmpeg's defaults. Video of more than 8 bits is rounded
     once, at the end; that of 8 bits is converted just as FFmpeg, decord and torchcodec do, to within 3 levels. Pixels
-    that are not square stay so, and HDR is not tone-mapped: see `transfer`.
+    that are not square stay so. HDR comes as it is, which looks washed out, unless `hdr` says how to map it.
 
     Frames that a file announces but nobody sees (cut by an edit list, hidden, cut short at its end) are not counted.
     Damage within a file can come to light only as frames are decoded: `get_batch` then raises for the frames that are
@@ -61,6 +59,7 @@ class VideoReader:
         path: a file name, an http(s) URL, or a seekable binary file, which is not closed. The name of raw planar 4:2:0
             video ends in .yuv and tells its size: NAME_1920x1080_60fps.yuv, see `raw_video_source`.
         verify: decode everything once at opening; for damaged files, and as slow as that.
+        hdr: "bt2390" gives the frames of PQ and HLG video as SDR, see `tone_mapping`; no effect on SDR video.
 
     Attributes:
         path: the name that errors carry.
@@ -71,18 +70,21 @@ class VideoReader:
         codec: "h264", "hevc", "vp9", "av1" and so on, as FFmpeg calls the format.
         bit_depth: bits per sample as coded.
         transfer: tagged transfer characteristics, such as "bt709", "smpte2084" (PQ), "arib-std-b67" (HLG), or None.
+        is_hdr: whether the frames returned are HDR: the file is PQ or HLG, and nothing said how to map it.
         damaged: whether the file was seen at opening to hold damaged packets or to be cut short.
 
     Raises:
         VideoError: the file is missing, empty, no video, has no video stream or no frame that can be decoded.
     """
 
-    def __init__(self, path: str | os.PathLike | BinaryIO, verify: bool = False):
+    def __init__(self, path: str | os.PathLike | BinaryIO, verify: bool = False, hdr: str = "refuse"):
+        if hdr not in HDR_MAPPINGS:
+            raise ValueError(f"hdr is one of {', '.join(HDR_MAPPINGS)}, not {hdr!r}")
         if int(av.__version__.split(".")[0]) < 17:
             raise ImportError(f"PyAV {av.__version__} ignores the colour tags of a video: pip install -U 'av>=17'")
         self._pid, self._source = os.getpid(), None
         self.path = str(getattr(path, "name", "<stream>")) if hasattr(path, "read") else os.fsdecode(path)
-        self._cursor, self._at, self._held = None, -1, None
+        self._hdr, self._cursor, self._at, self._held = hdr, None, -1, None
         self._converter = VideoReformatter()
         try:
             is_raw = not hasattr(path, "read") and self.path.lower().endswith(SUFFIX)
@@ -251,6 +253,8 @@ class VideoReader:
         self.bit_depth = frame.format.components[0].bits
         self._rounding = _FAST if self.bit_depth == 8 else _EXACT
         self.transfer = _TRANSFERS.get(int(frame.color_trc))
+        self.is_hdr = self.transfer in HDR_TRANSFERS and self._hdr == "refuse"
+        self._peak = mastering_peak(frame) if self.transfer in HDR_TRANSFERS and not self.is_hdr else None
         self.codec = self._source.codec
         self.timestamps, last = self._source.packets.times(self._order, self._source.rate)
         self.timestamps.flags.writeable = False
@@ -267,9 +271,12 @@ class VideoReader:
 
     def _to_rgb(self, frame: av.VideoFrame) -> np.ndarray:
         # A video whose frames change size is shown at the size of the first.
+        format, rounding = ("rgb24", self._rounding) if self._peak is None else ("rgb48le", _EXACT)
         pixels = self._converter.reformat(
-            frame, *self._stored, format="rgb24", interpolation=self._rounding, threads=THREADS
+            frame, *self._stored, format=format, interpolation=rounding, threads=THREADS
         ).to_ndarray()
+        if self._peak is not None:
+            pixels = to_sdr(pixels, self.transfer, self._peak)
         return (pixels.transpose(1, 0, 2) if self._transposed else pixels)[self._flips]
 
     def _frame(self, index: int) -> av.VideoFrame:
@@ -309,13 +316,12 @@ class VideoReader:
 
 
 def refuse_hdr(reader) -> None:
-    """Raises VideoError if the video is tagged as PQ or HLG: nothing here was made for it, nor trained on it."""
-    transfer = HDR_TRANSFERS.get(reader.transfer)
-    if transfer:
+    """Raises VideoError if the frames are PQ or HLG: taken for SDR they look washed out, which is not their quality."""
+    if reader.is_hdr:
         raise VideoError(
             reader.path,
-            f"HDR video ({transfer}), but the model knows standard dynamic range only; "
-            "tone-map it to BT.709 first and score the result",
+            f"HDR video ({HDR_TRANSFERS[reader.transfer]}), but the model knows standard dynamic range only; "
+            "tone-map it to BT.709 first, or have it done with hdr='bt2390', and score that rendition",
         )
 
 

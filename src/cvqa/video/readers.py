@@ -33,6 +33,7 @@ class VideoReader(PyAVReader):
         backend: "pyav"; "decord" or "torchcodec", which give wrong frames of some files: such a file is read by PyAV
             after all, and a warning names the reason; "auto" is "pyav".
         verify: decode everything once at opening, and count the sound frames only.
+        hdr: "bt2390" gives PQ and HLG video as SDR.
 
     Attributes:
         backend: who decodes in fact.
@@ -42,12 +43,14 @@ class VideoReader(PyAVReader):
         ImportError: the backend is not installed.
     """
 
-    def __init__(self, path: str | os.PathLike | BinaryIO, backend: str = "auto", verify: bool = False):
+    def __init__(
+        self, path: str | os.PathLike | BinaryIO, backend: str = "auto", verify: bool = False, hdr: str = "refuse"
+    ):
         if backend not in {"auto", "pyav", *_DECODERS}:
             raise ValueError(f"unknown backend {backend!r}; choose from auto, pyav, {', '.join(_DECODERS)}")
         self.backend, self._decode = "pyav", None
         module = _import(backend) if backend in _DECODERS else None
-        super().__init__(path, verify)
+        super().__init__(path, verify, hdr)
         if module is not None:
             reason = self._unsafe(backend) or self._delegate(backend, module)
             if reason:
@@ -93,6 +96,8 @@ class VideoReader(PyAVReader):
             return "its times do not tell the order of its frames"
         if packets.bad.any() or packets.incomplete or len(self) < len(packets.pts):
             return "not all of its packets are shown"
+        if self._peak is not None:
+            return "HDR, which it does not map"
         if self.bit_depth > 8:
             return f"{self.bit_depth} bit, which it rounds early"
         keys = np.where(packets.key, packets.pts, packets.pts.min())
