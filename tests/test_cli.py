@@ -273,3 +273,12 @@ def test_caches_of_frames_are_listed_and_removed(cvqa, clips, tmp_path):
     assert cvqa("cache", "--dir", tmp_path, "--remove", name)[0] == 0
     assert [folder.name for folder in tmp_path.iterdir()] != [] and not (tmp_path / name).exists()
     assert cvqa("cache", "--dir", tmp_path)[1].count("\n") == 1
+
+
+def test_a_data_set_is_checked(cvqa, clips, broken, tmp_path):
+    rows = [f"{clips['h264']},4,a", f"{broken['cut']},2,b", f"{tmp_path / 'gone.mp4'},3,c"]
+    (tmp_path / "scores.csv").write_text("video,mos,content\n" + "\n".join(rows))
+    status, out, _ = cvqa("check", tmp_path / "scores.csv")
+    assert status == 1 and "2 of 3 videos are there; 2 were opened, 1 of these cannot be read" in out
+    assert "gone.mp4" in out and str(broken["cut"]) in out
+    assert cvqa("check", tmp_path / "absent.csv")[0] == 2

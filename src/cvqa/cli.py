@@ -5,6 +5,7 @@ What a command does not need, it does not import.
 
 import argparse
 import glob
+import json
 import math
 import os
 import sys
@@ -110,6 +111,17 @@ def run_compare(args: argparse.Namespace) -> int:
     if any(_overlap(better, worse) for better, worse in pairwise(ranked)):
         print("Where the intervals of two files overlap, their order is not certain.")
     return _status(results)
+
+
+def run_check(args: argparse.Namespace) -> int:
+    from .data.check import check_dataset
+
+    try:
+        found = check_dataset(args.name, args.data_dir, seconds=args.seconds, **json.loads(args.options))
+    except (ValueError, TypeError, OSError) as error:
+        raise UsageError(str(error)) from error
+    print(found)
+    return EXIT_OK if found.is_complete else EXIT_SOME_FAILED
 
 
 def run_cache(args: argparse.Namespace) -> int:
@@ -261,6 +273,18 @@ def _parser() -> argparse.ArgumentParser:
     app.add_argument("--host", default="127.0.0.1", help="address to serve on (default: this machine alone)")
     app.add_argument("--port", type=int, default=7860, help="default: %(default)s")
     app.set_defaults(run=run_app)
+
+    check = commands.add_parser(
+        "check",
+        help="say in a minute whether a data set is complete and readable",
+        description="Names the videos of a data set that are missing, damaged or unreadable.",
+        epilog="Exit code: 0 complete, 1 videos are missing or cannot be read, 2 no score table.",
+    )
+    check.add_argument("name", help="bvi-hd, waterloo-ivc-4k, kvq, cvqad, lsvq, konvid-1k, ladder, or a score table")
+    check.add_argument("data_dir", nargs="?", help="where the data lie")
+    check.add_argument("--options", default="{}", metavar="JSON", help='of the loader: \'{"scores": "X.csv"}\'')
+    check.add_argument("--seconds", type=float, default=60, help="open videos for so long (default: %(default)g)")
+    check.set_defaults(run=run_check)
 
     cache = commands.add_parser(
         "cache",

@@ -8,7 +8,8 @@ from real_clips import encode, panned
 
 from cvqa import VideoReader, load_quality_dataset
 from cvqa.data import get_scale
-from cvqa.data.published import BVI_HD_TEST
+from cvqa.data.check import check_dataset
+from cvqa.data.published import BVI_HD_TEST, load_waterloo_ivc_4k
 
 
 @pytest.fixture
@@ -81,6 +82,30 @@ def test_both_halves_of_bvi_hd_and_their_raw_videos(labels, tmp_path):
     assert set(data["codec"]) == {"hevc"}
     with VideoReader(data["video"][0]) as reader:
         assert (reader.width, reader.height, len(reader)) == (1920, 1080, 1) and round(reader.fps) == 60
+
+
+def test_avs2_that_cannot_be_decoded_is_told_for_each_file_and_raw_avs2_is_read(labels, tmp_path, caplog):
+    content = encode(tmp_path / "clip.mp4", panned(8, 96, 64)).read_bytes()
+    folder = tmp_path / "AVS2" / "05"
+    folder.mkdir(parents=True)
+    (folder / "960x540_1.mp4").write_bytes(content.replace(b"avc1", b"avs2"))
+    (folder / "960x540_2.yuv").write_bytes(bytes(960 * 540 * 3 // 2))
+    (folder / "960x540_3.mp4").write_bytes(content)
+    table = labels / "waterloo_ivc_4k_scores.txt"
+    with caplog.at_level(logging.WARNING):
+        data = load_waterloo_ivc_4k(tmp_path, scores=one_split(table, tmp_path), probe=True)
+    assert [Path(video).name for video in data["video"]] == ["960x540_2.yuv", "960x540_3.mp4"]
+    assert "AVS2/05/960x540_1.mp4: " in caplog.text and "missing videos by content: 5 9 of 11" in caplog.text
+    checked = check_dataset("waterloo-ivc-4k", tmp_path, scores=table)
+    (problem,) = checked.unreadable
+    assert "AVS2/05/960x540_1.mp4: " in problem and len(checked.missing) == 1197
+
+
+def one_split(table: Path, folder: Path) -> Path:
+    """The rows of one content alone, which has no rows of the test split to miss."""
+    lines = [line for line in table.read_text().splitlines() if ", 5, " in line and line.startswith("AVS2")]
+    (folder / "scores.txt").write_text("\n".join(lines))
+    return folder / "scores.txt"
 
 
 def test_a_missing_table_is_named_with_the_way_out(tmp_path):

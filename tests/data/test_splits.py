@@ -6,7 +6,16 @@ from datasets import Dataset, DatasetDict
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cvqa.data.splits import SPLITS, check_copies, check_disjoint, folds, leave_out, split_by_content
+from cvqa.data.splits import (
+    SPLITS,
+    check_copies,
+    check_disjoint,
+    folds,
+    leave_one_out,
+    leave_out,
+    repeated,
+    split_by_content,
+)
 
 
 def contents_of(split, content_ids):
@@ -216,3 +225,25 @@ def test_a_copy_under_another_name_is_found(tmp_path):
     (tmp_path / "b.mp4").write_bytes(data)
     with pytest.raises(ValueError, match=r"1 file\(s\) are copies .*b.mp4 \(test\) is .*a.mp4 \(train\)"):
         check_copies({"train": train, "test": test})
+
+
+def test_repeated_splits_differ_and_come_back_by_seed():
+    contents = [f"c{n // 4}" for n in range(80)]
+    first, again = (list(repeated(contents, 5, seed=3)) for _ in range(2))
+    assert len({tuple(split["test"]) for split in first}) == 5
+    for split, same in zip(first, again, strict=True):
+        assert all(np.array_equal(split[name], same[name]) for name in SPLITS)
+        assert {contents[row] for row in split["train"]}.isdisjoint(contents[row] for row in split["test"])
+    assert np.array_equal(first[1]["test"], split_by_content(contents, seed=4)["test"])
+
+
+def test_each_codec_is_left_out_in_turn_and_what_is_not_known_is_passed_over():
+    rows = [{"content_id": f"c{n}", "codec": codec} for n in range(6) for codec in ("av1", "h264", "")]
+    data = Dataset.from_list(rows)
+    splits = DatasetDict({name: data.select(range(6 * n, 6 * n + 6)) for n, name in enumerate(SPLITS)})
+    found = dict(leave_one_out(splits, "codec"))
+    assert list(found) == ["av1", "h264"]
+    for codec, held in found.items():
+        assert set(held["test"]["codec"]) == {codec} and codec not in held["train"]["codec"]
+    with pytest.raises(ValueError, match="no column 'encoder'"):
+        next(leave_one_out(splits, "encoder"))

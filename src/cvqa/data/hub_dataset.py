@@ -12,7 +12,9 @@ from pyarrow import ArrowException
 
 from ..files import write_bytes
 from .frames import file_key
+from .rows import TABLE_SUFFIXES
 from .splits import SPLITS
+from .table import load_table
 
 
 logger = logging.getLogger(__name__)
@@ -22,14 +24,17 @@ SHARD = re.compile(rf"({'|'.join(SPLITS)})-(\d{{5}})-of-(\d{{5}})\.parquet")
 
 
 def is_published(name: str | os.PathLike) -> bool:
-    """Whether `name` is a folder with such Parquet files, or else could be a repository on the Hub."""
+    """Whether `name` is a folder with such Parquet files or a table, or else could be a repository on the Hub."""
     if Path(name).exists():
-        return any(Path(name, "data").glob("*.parquet"))
+        return any(Path(name, "data").glob("*.parquet")) or bool(_tables(Path(name)))
     return re.fullmatch(r"[\w.-]+/[\w.-]+", str(name)) is not None
 
 
-def load_hub(data_dir: str | os.PathLike, *, revision: str | None = None) -> Dataset:
+def load_hub(data_dir: str | os.PathLike, *, revision: str | None = None, **options) -> Dataset:
     """Read `data/SPLIT-NNNNN-of-NNNNN.parquet` of a folder or of a repository on the Hub.
+
+    Where there are none but a table of videos and scores (metadata.csv or .jsonl, as data sets of videos have it, or
+    any single table), it is `load_table` of that.
 
     The videos are written out once, as the files that they were, to `cvqa_videos` in the cache folder of `datasets`;
     `video` is the path there. Previews (`frame`) are not read, `reference` is None: the sources are not published.
@@ -37,11 +42,19 @@ def load_hub(data_dir: str | os.PathLike, *, revision: str | None = None) -> Dat
     Args:
         data_dir: "org/name" or a folder.
         revision: branch, tag or commit on the Hub.
+        **options: of `load_table`, where it is a table.
 
     Raises:
         FileNotFoundError, ValueError: naming the repository or file, the reason and the way out.
     """
-    folder = Path(data_dir) if Path(data_dir).is_dir() else _download(Path(data_dir).as_posix(), revision)
+    is_folder = Path(data_dir).is_dir()
+    folder = Path(data_dir) if is_folder else _download(Path(data_dir).as_posix(), revision, "data/*.parquet")
+    if not any(folder.glob("data/*.parquet")):
+        folder = folder if is_folder else _download(Path(data_dir).as_posix(), revision, None)
+        if tables := _tables(folder):
+            return load_table(tables[0], **options)
+    if options:
+        raise TypeError(f"{data_dir}: says itself what its columns are; {', '.join(options)} cannot be given")
     return concatenate_datasets([_read(file, split) for file, split in _shards(folder, data_dir)])
 
 
@@ -53,9 +66,16 @@ def read_plain(file: Path) -> dict[str, list]:
     return columns | {"video": [cell["path"] for cell in columns["video"]]}
 
 
-def _download(repo_id: str, revision: str | None) -> Path:
+def _tables(folder: Path) -> list[Path]:
+    """The table of a folder of videos, or nothing where it is not clear which one it is."""
+    tables = [path for path in sorted(folder.glob("*")) if path.suffix.lower() in TABLE_SUFFIXES and path.is_file()]
+    usual = [path for path in tables if path.stem == "metadata"]
+    return usual[:1] or (tables if len(tables) == 1 else [])
+
+
+def _download(repo_id: str, revision: str | None, patterns: str | None) -> Path:
     try:
-        return Path(snapshot_download(repo_id, repo_type="dataset", revision=revision, allow_patterns="data/*.parquet"))
+        return Path(snapshot_download(repo_id, repo_type="dataset", revision=revision, allow_patterns=patterns))
     except (OSError, ValueError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise FileNotFoundError(f"{repo_id}: no such folder, and no such data set from the Hub: {reason}") from error

@@ -10,9 +10,10 @@ from datasets import Dataset, DatasetDict
 from .hub_dataset import is_published, load_hub
 from .ladder_dataset import load_ladder
 from .published import load_bvi_hd, load_waterloo_ivc_4k
+from .published_lists import load_cvqad, load_konvid, load_kvq, load_lsvq
 from .rows import TABLE_SUFFIXES
 from .schema import get_scale
-from .splits import SPLITS, check_disjoint, split_by_content
+from .splits import SPLITS, check_disjoint, folds, leave_out, split_by_content
 from .table import load_table
 
 
@@ -26,6 +27,10 @@ LOADERS: dict[str, Callable[..., Dataset]] = {
     "ladder": load_ladder,
     "bvi-hd": load_bvi_hd,
     "waterloo-ivc-4k": load_waterloo_ivc_4k,
+    "kvq": load_kvq,
+    "cvqad": load_cvqad,
+    "lsvq": load_lsvq,
+    "konvid-1k": load_konvid,
     "hub": load_hub,
 }
 
@@ -37,18 +42,24 @@ def load_quality_dataset(
     *,
     fractions: Sequence[float] = (0.6, 0.2, 0.2),
     seed: int = 0,
+    fold: Sequence[int] | None = None,
+    left_out: dict | None = None,
     **options,
 ) -> DatasetDict | Dataset:
     """Load scored videos in the schema of `cvqa.data.schema.FEATURES`, split by content.
 
     Args:
-        name: "csv" (any table of paths and scores), "ladder", "bvi-hd", "waterloo-ivc-4k", "hub"; or the path of a
-            table; or what `cvqa.hub.dataset` wrote: a folder, or "org/name" on the Hub.
+        name: "csv" (any table of paths and scores), "ladder", "bvi-hd", "waterloo-ivc-4k", "kvq", "cvqad", "lsvq",
+            "konvid-1k", "hub"; or the path of a table; or a data set as "org/name" on the Hub or as a folder, either
+            what `cvqa.hub.dataset` wrote or videos with a table of their scores.
         data_dir: where it is: the table for "csv", else the folder; "org/name" also for "hub".
         split: "train", "validation" or "test" for one split, "all" for all rows unsplit, None for the DatasetDict.
         fractions, seed: shares of the contents per split, and which of all such splits. A split given by the source
             wins; if it has no validation part, one is taken from its training contents.
-        **options: of the loader, see `load_table`, `load_ladder`, `load_bvi_hd`, `load_waterloo_ivc_4k`, `load_hub`.
+        fold: (i, k): the i-th of k folds (from 0) is tested, the next one validates, whatever the source says.
+        left_out: column -> value, such as {"codec": "av1"} or {"height": 1080}: tested only, never trained on.
+        **options: of the loader, see `load_table`, `load_ladder`, `load_bvi_hd`, `load_waterloo_ivc_4k`, `load_list`,
+            `load_hub`.
 
     Raises:
         FileNotFoundError, ValueError: naming the file, the reason and the way out; among others for a content or a file
@@ -61,7 +72,9 @@ def load_quality_dataset(
     get_scale(dataset)  # a loader that forgets the scale fails here, not in training
     if split == "all":
         return dataset.remove_columns([column for column in ("split",) if column in dataset.column_names])
-    splits = _split(dataset, fractions, seed)
+    splits = _split(dataset, fractions, seed) if fold is None else _fold(dataset, fold, seed)
+    if left_out:
+        splits = leave_out(splits, **left_out)
     check_disjoint(splits)
     if split is None:
         return splits
@@ -102,6 +115,16 @@ def _split(dataset: Dataset, fractions: Sequence[float], seed: int) -> DatasetDi
     else:
         rows = _deal(dataset, fractions, seed)
     return DatasetDict({name: dataset.select(indices) for name, indices in rows.items() if len(indices)})
+
+
+def _fold(dataset: Dataset, fold: Sequence[int], seed: int) -> DatasetDict:
+    place, count = fold
+    if not 0 <= place < count:
+        raise ValueError(f"fold is (i, k) with 0 <= i < k, not {tuple(fold)}")
+    dataset = dataset.remove_columns([column for column in ("split",) if column in dataset.column_names])
+    families = dataset["family"][:] if "family" in dataset.column_names else None
+    parts = list(folds(dataset["content_id"][:], count, seed, families, dataset["score"][:]))[place]
+    return DatasetDict({name: dataset.select(rows) for name, rows in parts.items()})
 
 
 def _deal(dataset: Dataset, fractions: Sequence[float], seed: int):

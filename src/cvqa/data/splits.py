@@ -61,6 +61,31 @@ def folds(
         yield {"train": np.sort(np.concatenate(train)), "validation": validation, "test": test}
 
 
+def repeated(
+    content_ids: Sequence,
+    times: int = 10,
+    fractions: Sequence[float] = (0.6, 0.2, 0.2),
+    seed: int = 0,
+    families: Sequence | None = None,
+    scores: Sequence[float] | None = None,
+) -> Iterator[dict[str, np.ndarray]]:
+    """So many random splits as `split_by_content` makes them, with the seeds from `seed` on."""
+    for one in range(seed, seed + times):
+        yield split_by_content(content_ids, fractions, one, families, scores)
+
+
+def leave_one_out(splits: DatasetDict, column: str) -> Iterator[tuple[object, DatasetDict]]:
+    """`leave_out` of each value of a column in turn, such as "codec" or "height": (value, splits).
+
+    Values that are not known ("", 0) and those that leave a split empty are passed over.
+    """
+    if column not in _columns(splits):
+        raise ValueError(f"there is no column {column!r}; {_columns(splits)}")
+    for value in sorted({found for split in splits.values() for found in split[column] if found}):
+        with contextlib.suppress(ValueError):
+            yield value, leave_out(splits, **{column: value})
+
+
 def leave_out(splits: DatasetDict, **values) -> DatasetDict:
     """Splits that test what training has not seen: `leave_out(splits, codec="av1")`, `height=1080`, `encoder="vp9"`.
 
