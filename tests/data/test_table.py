@@ -237,7 +237,7 @@ def test_bad_rows_are_dropped_and_named_by_line(table, caplog):
     assert dataset["score"][:] == [4, 1]
     dropped = caplog.records[0].getMessage()
     assert "8 of 10 rows dropped: line 3: has no score; line 5: score 'good' is not a number; " in dropped
-    assert "line 6: there is no video" in dropped and dropped.endswith("; ...")
+    assert "line 11: 5 cells under 3 column names" in dropped and dropped.endswith("; ...")
 
 
 def test_duplicate_says_that_the_scores_differ(table, caplog):

@@ -311,7 +311,7 @@ def _report(path: Path, total: int, records, problems: list[str], wanted_splits:
     """Log the dropped rows, and of which contents videos are missing; raise if nothing is left of all or of a split."""
     # Missing videos are told by content: what else is wrong comes first, each file by name.
     problems = sorted(problems, key=lambda problem: ": there is no video " in problem)
-    count = max(5, len(problems) - missing.total())
+    count = min(50, max(5, len(problems) - missing.total()))
     shown = "; ".join(problems[:count]) + ("; ..." if len(problems) > count else "")
     if not records:
         raise ValueError(f"{path}: none of its {total} rows can be used: {shown}")
