@@ -1,5 +1,6 @@
 """The page: scores, comparison, worst moments, and words for what is wrong with a file."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -7,8 +8,9 @@ import pytest
 from gradio_client import Client, handle_file
 from real_clips import bad_files, encode, panned, save_tiny_model
 
-from cvqa.app import build_app, judge, summary_html, timeline, verdict_html, worst_moments
-from cvqa.inference import VideoScore, VideoScorer
+from cvqa.app import build_app, judge, worst_moments
+from cvqa.app_html import clock, summary_html, timeline_html, verdict_html
+from cvqa.inference import Segment, VideoScore, VideoScorer
 
 
 @pytest.fixture(scope="module")
@@ -32,10 +34,30 @@ def test_two_encodes_are_scored_and_shown_side_by_side(scorer, clips):
     assert len(pictures) == 6  # three moments of both
     worst = min(results, key=lambda result: result.score)
     lowest = min(segment.score for segment in worst.segments)
-    assert any(caption.startswith(f"{lowest:.0f} at 0:") for _, caption in pictures)
+    assert any(f": {lowest:.0f} at 0:" in caption for _, caption in pictures)
     assert all(frame.dtype == np.uint8 and frame.shape[2] == 3 for frame, _ in pictures)
-    lines = timeline(results).axes[0].lines
-    assert len(lines) == 2 and lines[0].get_xdata()[-1] == pytest.approx(4)
+    assert [caption.partition(":")[0] for _, caption in pictures] == ["1", "2"] * 3
+
+
+def test_the_timeline_has_the_steps_of_every_video_and_shades_the_worst_moments():
+    good = VideoScore("a<b>.mp4", 80.0, (78.0, 82.0), (Segment(0, 1, 90.0), Segment(1, 2.5, 70.0)))
+    bad = VideoScore(
+        "b.mp4", 30.0, (20.0, 40.0), tuple(Segment(i, i + 1, score) for i, score in enumerate([50, 10, 30, 20]))
+    )
+    html = timeline_html([(good, "first"), (bad, "second")])
+    assert 'viewBox="0 0 4.000 100"' in html and "a&lt;b&gt;.mp4" in html
+    assert '<path class="first" d="M0,10.00V10.00H1.000V30.00H2.500"/>' in html
+    shaded = re.findall(r'<rect class="worst second" x="([\d.]+)" width="1.000" height="100"><title>(.*?)<', html)
+    assert dict(shaded) == {
+        "1.000": "0:01.0 to 0:02.0: 10",
+        "3.000": "0:03.0 to 0:04.0: 20",
+        "2.000": "0:02.0 to 0:03.0: 30",
+    }
+    assert timeline_html([]) == ""
+
+
+def test_clock():
+    assert [clock(seconds) for seconds in (0, 59.96, 62.5, 600)] == ["0:00.0", "1:00.0", "1:02.5", "10:00.0"]
 
 
 def test_what_is_wrong_with_a_file_is_told_in_words(scorer, clips, tmp_path):
@@ -61,9 +83,10 @@ def test_the_page_answers_over_http(scorer, clips):
     _, url, _ = page.queue().launch(prevent_thread_lock=True, quiet=True)
     try:
         client = Client(url, verbose=False)
-        html, plot, pictures = client.predict(handle_file(clips[0]), handle_file(clips[1]), api_name="/show")
-        assert html.count('class="score"') == 2 and plot["type"] == "matplotlib"
+        html, pictures = client.predict(handle_file(clips[0]), handle_file(clips[1]), api_name="/show")
+        assert html.count('class="score"') == 2 and html.count("<path") == 2
         assert len(pictures["value"] if isinstance(pictures, dict) else pictures) == 6
+        assert client.predict(None, None, api_name="/show")[0] == ""
     finally:
         page.close()
 

@@ -14,7 +14,7 @@ from .folder import REQUIREMENTS, check_public, replacing_folder, write_model_fo
 
 
 # What of the package the page needs; training, evaluation and data sets stay at home.
-PARTS = ("__init__.py", "app.py", "files.py", "models", "video", "inference")
+PARTS = ("__init__.py", "app.py", "app_html.py", "files.py", "models", "video", "inference")
 EXAMPLES = (26, 46)  # CRF of x264
 APP = '''"""The page of this Space."""
 
@@ -56,7 +56,7 @@ def write_space_folder(model: str | Path, target: str | Path, repo_id: str | Non
                 (fresh / "cvqa").mkdir(exist_ok=True)
                 shutil.copyfile(source / part, fresh / "cvqa" / part)
         write_text(fresh / "app.py", APP.format(model='str(HERE / "model")' if is_folder else repr(str(model))))
-        requirements = REQUIREMENTS.read_text(encoding="utf-8") + f"gradio>={gradio.__version__}\nmatplotlib>=3.8\n"
+        requirements = REQUIREMENTS.read_text(encoding="utf-8") + f"gradio>={gradio.__version__}\n"
         write_text(fresh / "requirements.txt", requirements)
         (fresh / "examples").mkdir()
         for crf in EXAMPLES:
