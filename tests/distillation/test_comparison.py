@@ -1,6 +1,7 @@
 """A comparison from videos to its table: what is done is kept, what stopped goes on, what fails is named."""
 
 import csv
+import dataclasses
 import json
 import math
 import os
@@ -18,10 +19,12 @@ from distillation.tiny import CROP, FRAMES, make_table
 from scipy.stats import spearmanr
 from transformers import AutoModel, set_seed
 
+from cvqa.data import QualityCollator
 from cvqa.distillation import comparison
 from cvqa.distillation.comparison import OutOfTime, carry_out, perform
 from cvqa.distillation.comparison_report import report
 from cvqa.distillation.experiment import Experiment
+from cvqa.evaluation import apply_score_mapping
 from cvqa.evaluation.intervals import draw_contents
 
 
@@ -60,6 +63,7 @@ def description(tmp_path_factory) -> dict:
         "students": {"wide": {}, "narrow": {"config": {**TINY, "hidden_size": 32}}},
         "arms": {"plain": {"distill": False}, "distilled": {"teacher_mode": "frozen"}},
         "seeds": [0, 1],
+        "test_views": 2,
     }
 
 
@@ -100,6 +104,25 @@ def test_each_run_is_a_model_with_its_facts(output):
     assert facts["teacher"]["parameters"] > facts["model"]["parameters"]
     assert any("eval_srcc" in entry for entry in facts["history"])
     assert not (folder / "checkpoints").exists()
+
+
+def test_a_prediction_is_the_mean_over_views_that_are_the_same_for_all(one_student, output):
+    run = next(run for run in one_student.runs() if run.name == "wide/plain/seed0-split0")
+    model = AutoModel.from_pretrained(output / run.name)
+    args = comparison.arguments(run, output / "unused")
+    views = []
+    for augment, epoch in ((None, 0), ("quality", 1)):
+        collator = QualityCollator(comparison.processor_of(run), augment=augment, seed=0)
+        collator.set_epoch(epoch)
+        pixels = collator(list(comparison.splits_of(run)["test"]))["pixel_values_videos"]
+        with torch.inference_mode():
+            logits = model(pixel_values_videos=pixels).logits.flatten()
+        views.append(1 + 4 * apply_score_mapping(logits, model.config.score_mapping))
+    assert np.abs(views[0] - views[1]).max() > 1e-4
+    expected = np.mean(views, axis=0)
+    other_seed = dataclasses.replace(run, seed=7)
+    for found in (comparison.predict(run, model, args), comparison.predict(other_seed, model, args)):
+        np.testing.assert_allclose([row["prediction"] for row in found], expected, rtol=1e-4)
 
 
 def test_a_seed_is_the_same_start_with_and_without_a_teacher(one_student):

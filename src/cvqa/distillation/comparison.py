@@ -93,7 +93,8 @@ def carry_out(
         done = {run.name for run in runs if is_done(output, run)}
 
         def is_ready(run: Run) -> bool:
-            return time.time() < deadline and (run.needs is None or run.needs in done)
+            may_start = run.needs in (None, *done) and run.after in (None, *done, *failed)
+            return may_start and time.time() < deadline
 
         with tqdm(total=len(waiting), desc="runs", unit="run", disable=None) as progress:
             for run, status, error in pool.run(waiting, is_ready):
@@ -269,17 +270,17 @@ def _splits(key: str) -> DatasetDict:
 def predict(run: Run, model: PreTrainedModel, args: QualityArguments) -> list[dict]:
     """The test split with the predictions on the native scale of its scores, NaN for a video that cannot be read."""
     split = splits_of(run)["test"]
-    logits = predict_dataset(
-        model,
-        split,
-        QualityCollator(processor_of(run)),
-        args.per_device_eval_batch_size,
-        args.device,
-        args.dataloader_num_workers,
-    )
-    predictions = native_predictions(logits, model.config, get_scale(split)).tolist()
+    scale = get_scale(split)
+    total = 0
+    for view in range(run.test_views):
+        # From a fixed seed, not that of the run: all models look at the same places.
+        collator = QualityCollator(processor_of(run), augment="quality" if view else None, seed=0)
+        collator.set_epoch(view)
+        batch_size, workers = args.per_device_eval_batch_size, args.dataloader_num_workers
+        logits = predict_dataset(model, split, collator, batch_size, args.device, workers)
+        total = total + native_predictions(logits, model.config, scale)
     files = [Path(video).name for video in split["video"]]
-    columns = [files, *(split[name][:] for name in PREDICTION_COLUMNS[1:-1]), predictions]
+    columns = [files, *(split[name][:] for name in PREDICTION_COLUMNS[1:-1]), (total / run.test_views).tolist()]
     return [dict(zip(PREDICTION_COLUMNS, values)) for values in zip(*columns)]
 
 

@@ -21,6 +21,7 @@ from ..evaluation.compared import (
     mean_of_differences,
     mean_over_runs,
 )
+from ..evaluation.intervals import MIN_CONTENTS
 from ..evaluation.tables import EFFECT, TITLES
 from ..files import csv_text, json_text, replacing, write_bytes, write_text
 from ..models import InternVideo2ForVideoQualityAssessment
@@ -292,6 +293,10 @@ def remarks_of(
         "Gains are paired: same seed, split and contents. Their intervals are over contents and runs, those of a mean "
         "of students not over students. Bold: 0 is outside.",
     ]
+    if experiment.test_views > 1:
+        remarks.append(f"A prediction is the mean over {experiment.test_views} views, the same for all models.")
+    if len(contents) < MIN_CONTENTS:
+        remarks.append(f"No intervals: {MIN_CONTENTS} contents are needed.")
     unreadable = {row["file"] for rows in tables for row in rows if not np.isfinite(row["prediction"])}
     if unreadable:
         remarks.append(f"In no figure, since no model can read them: {', '.join(sorted(unreadable))}.")

@@ -11,8 +11,9 @@ from .arguments import DistillationArguments, QualityArguments
 from .run import DataArguments
 
 
-KEYS = ("settings", "teacher", "students", "arms", "seeds", "split_seeds", "mapping")
+KEYS = ("settings", "teacher", "students", "arms", "seeds", "split_seeds", "test_views", "mapping")
 OWN_SETTINGS = ("model", "config", "image_size")
+PLACES = ("data_dir", "cache_dir", "teacher_cache_dir")
 TEACHER = "teacher"
 
 
@@ -33,7 +34,9 @@ class Run:
     training: dict = field(default_factory=dict)  # fields of `QualityArguments` or `DistillationArguments`
     teacher: str | None = None  # folder of a model, or name of the run that makes it; None: learns from labels alone
     needs: str | None = None  # the run that must be finished before
+    after: str | None = None  # the run that must have ended before, well or not
     is_trained: bool = True  # a given teacher is only tested
+    test_views: int = 1
 
     @property
     def is_distilled(self) -> bool:
@@ -42,7 +45,9 @@ class Run:
     def facts(self) -> dict:
         """What makes two runs the same, wherever their data and their teacher lie."""
         facts = dataclasses.asdict(self)
-        facts["data"] = {name: value for name, value in self.data.items() if name not in ("data_dir", "cache_dir")}
+        del facts["after"]
+        for group in ("data", "training"):
+            facts[group] = {name: value for name, value in facts[group].items() if name not in PLACES}
         if self.needs is None and self.teacher is not None:
             facts["teacher"] = Path(self.teacher).name
         if not self.is_trained:
@@ -73,8 +78,10 @@ class Experiment:
       fields of the configuration where they are random.
     - `arms`: object from name to settings. `distill` (default true): whether it has a teacher; `against` (default: the
       first arm): what it is compared with; `students`: a list, where it is not for all.
-    - `seeds`: of initialisation, order and augmentation; `split_seeds`: which splits by content; `mapping`: before PLCC
-      and RMSE.
+    - `seeds`: of initialisation, order and augmentation; `split_seeds`: which splits by content.
+    - `test_views` (default 1): over how many views of a test video a prediction is the mean. The first is the one that
+      the processor takes, the others lie elsewhere in the frame; they are the same for all models.
+    - `mapping`: before PLCC and RMSE.
 
     Later settings win: `settings`, then those of the student (or teacher), then those of the arm.
 
@@ -93,6 +100,7 @@ class Experiment:
         self.arms = {name: _arm(name, dict(settings), first) for name, settings in description["arms"].items()}
         self.seeds = list(description.get("seeds", [0]))
         self.split_seeds = list(description.get("split_seeds", [0]))
+        self.test_views = description.get("test_views", 1)
         self.mapping = description.get("mapping", "logistic4")
         self._check()
 
@@ -125,7 +133,7 @@ class Experiment:
                         for run in self._runs(student, arm, seed, split_seed):
                             runs.setdefault(run.name, run)
         # The teachers take longest and most wait for them.
-        return sorted(runs.values(), key=lambda run: run.role != TEACHER)
+        return _one_asks(sorted(runs.values(), key=lambda run: run.role != TEACHER))
 
     def _runs(self, student: str, arm: Arm, seed: int, split_seed: int) -> Iterable[Run]:
         settings = {**self.settings, **self.students[student], **arm.settings}
@@ -161,6 +169,7 @@ class Experiment:
             image_size=settings.get("image_size"),
             data={name: settings[name] for name in fields(DataArguments) if name in settings},
             training={name: value for name, value in settings.items() if name in known},
+            test_views=self.test_views,
         )
 
     def _check(self) -> None:
@@ -183,6 +192,20 @@ class Experiment:
         for name in (*self.students, *self.arms):
             if not name or "/" in name or name.startswith(".") or name == TEACHER:
                 raise ValueError(f"{name!r} cannot be the name of a student or an arm, it names a folder")
+
+
+def _one_asks(runs: Sequence[Run]) -> list[Run]:
+    """Where a teacher is asked once for all and its answers are kept, the first run asks, the others come after."""
+    first: dict[str, str] = {}
+    ordered = []
+    for run in runs:
+        if run.training.get("teacher_mode") == "cached":
+            asked = [run.teacher, run.seed, run.split_seed, run.image_size, run.data]
+            asked += [run.training.get(name) for name in ("augment", "views")]
+            name = first.setdefault(json.dumps(asked, sort_keys=True), run.name)
+            run = dataclasses.replace(run, after=name if name != run.name else None)
+        ordered.append(run)
+    return ordered
 
 
 def fields(arguments: type) -> tuple[str, ...]:
