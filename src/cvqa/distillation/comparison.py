@@ -25,24 +25,25 @@ from tqdm import tqdm
 from transformers import PreTrainedModel, PrinterCallback, TrainerCallback
 
 from ..data import QualityCollator, get_scale
+from ..data.augmentation import AUGMENTATIONS
 from ..data.splits import fingerprint
 from ..evaluation.predict import native_predictions, predict_dataset
 from ..files import csv_text, json_text, write_text
 from ..models import InternVideo2VideoProcessor
 from .arguments import DistillationArguments, QualityArguments
 from .experiment import Experiment, Run
+from .presets import PRESETS
 from .quality_trainer import QualityTrainer
 from .run import (
     DataArguments,
     cost_facts,
     last_checkpoint,
-    load_model,
-    load_processor,
     load_splits,
     model_facts,
     prepare,
     run_facts,
 )
+from .students import build_processor, build_student
 from .trainer import DistillationTrainer
 from .work_pool import work_pool
 
@@ -166,8 +167,11 @@ def perform(run: Run, output: Path, deadline: float) -> None:
     write_text(folder / SETTINGS, json_text(settings_of(run)))
     # The student first: what it starts from depends on its seed, and on nothing else.
     model = build(run)
-    teacher_folder = run.teacher and (output / run.needs if run.needs else run.teacher)
-    trainer = make_trainer(run, model, args, splits, teacher_folder)
+    teacher_folder = None if run.teacher is None else output / run.needs if run.needs else Path(run.teacher)
+    teacher = None if teacher_folder is None else load_teacher(teacher_folder, run)
+    about_teacher = teacher and model_facts(teacher, str(teacher_folder)) | {"folder": run.needs}
+    trainer = make_trainer(run, model, args, splits, teacher)
+    del teacher  # a cached one is not needed any more
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(StopInTime(deadline))
     if not run.is_trained:
@@ -180,7 +184,7 @@ def perform(run: Run, output: Path, deadline: float) -> None:
     facts = run_facts(trainer, splits, DataArguments(**run.data), started) | {
         "run": run.facts(),
         "model": model_facts(trainer.models()[0], run.model),
-        "teacher": run.teacher and model_facts(trainer.teacher, str(run.teacher)),
+        "teacher": about_teacher,
         "seconds_training": round(trained - started, 1),
         "history": [entry for entry in trainer.state.log_history if "eval_srcc" in entry or "loss" in entry],
     }
@@ -201,21 +205,32 @@ def arguments(run: Run, checkpoints: Path) -> QualityArguments:
 
 
 def make_trainer(
-    run: Run, model, args: QualityArguments, splits: DatasetDict, teacher_folder: Path | str | None
+    run: Run, model, args: QualityArguments, splits: DatasetDict, teacher: PreTrainedModel | None
 ) -> QualityTrainer:
     processor = processor_of(run)
-    if teacher_folder is None:
+    processor.patch_size = model.config.patch_size
+    if processor.spatial_mode == "fragments" and processor.fragment_size % processor.patch_size:
+        raise ValueError(
+            f"fragments of {processor.fragment_size} pixels are no multiple of the patches of {run.model}, "
+            f"{processor.patch_size} pixels: tokens would straddle seams"
+        )
+    if teacher is None:
         return QualityTrainer(model, args, splits["train"], splits["validation"], processor)
-    check_teacher(Path(teacher_folder), splits)
-    teacher = load_model(str(teacher_folder))
-    seen = load_processor([str(teacher_folder)], teacher)
-    for name in VIEW:
-        if getattr(seen, name) != getattr(processor, name):
-            raise ValueError(
-                f"{teacher_folder}: this teacher learnt with {name} {getattr(seen, name)}, the comparison says "
-                f"{getattr(processor, name)}"
-            )
     return DistillationTrainer(model, args, splits["train"], splits["validation"], processor, teacher=teacher)
+
+
+def load_teacher(folder: Path, run: Run) -> PreTrainedModel:
+    """Raises ValueError for one that has learnt from another split, or from other pixels than its student will see."""
+    check_teacher(folder, splits_of(run))
+    teacher = build_student(str(folder))
+    learnt, now = build_processor(teacher.config, [str(folder)]), processor_of(run)
+    for name in VIEW:
+        if getattr(learnt, name) != getattr(now, name):
+            raise ValueError(
+                f"{folder}: this teacher learnt with {name} {getattr(learnt, name)}, the comparison says "
+                f"{getattr(now, name)}"
+            )
+    return teacher
 
 
 def check_teacher(folder: Path, splits: DatasetDict) -> None:
@@ -233,9 +248,8 @@ def check_teacher(folder: Path, splits: DatasetDict) -> None:
 def build(run: Run) -> PreTrainedModel:
     """The model that a run trains, as it starts."""
     if not run.is_trained:
-        return load_model(run.model)
-    sizes = {"image_size": run.image_size} if run.image_size else {}
-    return load_model(run.model, run.data.get("num_frames"), **sizes, **run.config)
+        return build_student(run.model)
+    return build_student(run.model, num_frames=run.data.get("num_frames"), image_size=run.image_size, **run.config)
 
 
 def processor_of(run: Run) -> InternVideo2VideoProcessor:
@@ -249,7 +263,12 @@ def processor_of(run: Run) -> InternVideo2VideoProcessor:
 
 
 def data_key(run: Run) -> str:
-    return json.dumps([run.data, run.split_seed, run.image_size], sort_keys=True)
+    augment = run.training.get("augment")
+    if augment is None:  # as the arguments fill it in; making them here would take hold of the GPU
+        preset = run.training.get("preset", DistillationArguments.preset)
+        augment = PRESETS[preset].augment if run.is_distilled else QualityArguments.augment
+    native = augment in AUGMENTATIONS and AUGMENTATIONS[augment].native
+    return json.dumps([run.data, run.split_seed, run.image_size, native], sort_keys=True)
 
 
 def splits_of(run: Run) -> DatasetDict:
@@ -259,9 +278,9 @@ def splits_of(run: Run) -> DatasetDict:
 
 @lru_cache(maxsize=8)
 def _splits(key: str) -> DatasetDict:
-    data, split_seed, image_size = json.loads(key)
+    data, split_seed, image_size, native = json.loads(key)
     run = Run("", "", "", "", 0, split_seed, "", image_size=image_size, data=data)
-    splits = load_splits(DataArguments(**data, split_seed=split_seed), processor_of(run))
+    splits = load_splits(DataArguments(**data, split_seed=split_seed), processor_of(run), native)
     if "test" not in splits:
         raise ValueError("the data set has no test rows; a comparison needs them")
     return splits

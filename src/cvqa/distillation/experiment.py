@@ -9,6 +9,7 @@ from pathlib import Path
 
 from .arguments import DistillationArguments, QualityArguments
 from .run import DataArguments
+from .students import is_place
 
 
 KEYS = ("settings", "teacher", "students", "arms", "seeds", "split_seeds", "test_views", "mapping")
@@ -115,7 +116,7 @@ class Experiment:
             raise ValueError(f"{path}: is not a JSON object")
         description["settings"] = description.get("settings", {}) | settings
         if teacher is not None:
-            description["teacher"] = {"model": teacher}
+            description["teacher"] = {**(description.get("teacher") or {}), "model": teacher}
         try:
             return cls(description)
         except ValueError as error:
@@ -153,7 +154,7 @@ class Experiment:
         where = "/".join(filter(None, (TEACHER, kind, f"split{split_seed}")))
         settings = {**self.settings, **self.teacher, **view}
         teacher = self._run(where, TEACHER, TEACHER, "", self.seeds[0], split_seed, settings, distill=False)
-        return dataclasses.replace(teacher, is_trained=is_trained_here(teacher.model))
+        return dataclasses.replace(teacher, is_trained=not is_place(teacher.model))
 
     def _run(self, name, role, subject, arm, seed, split_seed, settings: dict, distill: bool) -> Run:
         known = fields(DistillationArguments if distill else QualityArguments)
@@ -210,11 +211,6 @@ def _one_asks(runs: Sequence[Run]) -> list[Run]:
 
 def fields(arguments: type) -> tuple[str, ...]:
     return tuple(entry.name for entry in dataclasses.fields(arguments))
-
-
-def is_trained_here(model: str) -> bool:
-    """Whether a teacher starts from random weights, so that it knows nothing until it is trained."""
-    return not Path(model).is_dir() and "/" not in model
 
 
 def check_names(settings: dict, known: Sequence[str], where: str) -> None:
