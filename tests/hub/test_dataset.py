@@ -29,6 +29,7 @@ from cvqa.data.schema import QualityScale
 from cvqa.data.splits import fingerprint
 from cvqa.hub import dataset as writing
 from cvqa.hub.dataset import write_dataset_folder
+from cvqa.hub.dataset_card import _levels
 
 
 WITHOUT_THE_PACKAGE = """
@@ -234,7 +235,17 @@ def test_the_card_says_what_it_is(published, ladder):
         "cc-by-4.0, as stated",
     ):
         assert text in card.text, text
-    assert "{{" not in card.content
+    assert "{{" not in card.content and "as in the score table" not in card.text  # every column of a ladder is told
+
+
+def test_levels_are_told_by_what_they_are():
+    columns = {"level": ["20", "30.5", "400", None], "rate_control": ["crf", "crf", "bitrate", "qp"]}
+    assert _levels(columns) == "bitrate 400, crf 20 to 30.5"
+    assert (
+        _levels({"level": ["20", "40"]}) == _levels({"level": ["40", "20"], "rate_control": ["crf"] * 2}) == "20 to 40"
+    )
+    assert _levels({"level": ["low", "high"]}) == "high, low"
+    assert _levels({"level": [None]}) == "not named"
 
 
 def test_opinions_keep_their_scale_and_a_broken_video_is_named(opinions, tmp_path, caplog):

@@ -131,7 +131,7 @@ def _summary(columns: dict[str, list]) -> dict:
         "contents": len(set(columns["content_id"])),
         "mean": f"{sum(scores) / len(scores):.4g}",
         "range": f"{min(scores):.4g} to {max(scores):.4g}",
-        "levels": _levels(columns["level"]),
+        "levels": _levels(columns),
     }
 
 
@@ -139,7 +139,7 @@ def _grouped(columns: dict[str, list], keys: list[str]) -> list[dict]:
     """A summary of the rows of each key, in order of the keys."""
     groups = defaultdict(lambda: defaultdict(list))
     for row, key in enumerate(keys):
-        for name in ("score", "content_id", "level"):
+        for name in {"score", "content_id", "level", "rate_control"} & set(columns):
             groups[key][name].append(columns[name][row])
     return [{"name": _cell(key) or "unknown", **_summary(groups[key])} for key in sorted(groups)]
 
@@ -148,13 +148,23 @@ def _cell(text: str) -> str:
     return text.replace("|", "\\|").replace("\n", " ")
 
 
-def _levels(levels: list[str | None]) -> str:
-    found = {level for level in levels if level}
+def _levels(columns: dict[str, list]) -> str:
+    """From where to where they go; of each rate control by itself, since a CRF is not a bit rate."""
+    levels = defaultdict(set)
+    for level, control in zip(columns["level"], columns.get("rate_control") or [None] * len(columns["level"])):
+        if level:
+            levels[control].add(level)
+    if len(levels) > 1:
+        return ", ".join(f"{control or 'other'} {_range(levels[control])}" for control in sorted(levels, key=str))
+    return _range(*levels.values()) if levels else "not named"
+
+
+def _range(levels: set[str]) -> str:
     try:
-        numbers = sorted(map(float, found))
+        numbers = sorted(map(float, levels))
     except ValueError:
-        return _cell(", ".join(sorted(found))) if len(found) <= 8 else f"{len(found)} different"
-    return f"{numbers[0]:g} to {numbers[-1]:g}" if numbers else "not named"
+        return _cell(", ".join(sorted(levels))) if len(levels) <= 8 else f"{len(levels)} different"
+    return f"{numbers[0]:g} to {numbers[-1]:g}" if len(numbers) > 1 else f"{numbers[0]:g}"
 
 
 def _type(feature) -> str:
