@@ -10,7 +10,7 @@ from .ladder_work import LadderSettings
 
 # Of the recipe "mixed" on clips of 448x252 and 24 to 32 frames, on one core of an x86-64 server, with its labels. Other
 # recipes and machines differ by up to 3 times, and a ladder that has begun knows better.
-CORE_SECONDS_PER_PIXEL = 0.25e-6
+CORE_SECONDS_PER_PIXEL = 0.3e-6
 ENCODE_BYTES_PER_PIXEL, REFERENCE_BYTES_PER_PIXEL = 0.025, 0.9
 
 
