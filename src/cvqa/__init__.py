@@ -11,25 +11,31 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from . import models
-from .models import (
-    BackboneStudentConfig,
-    BackboneStudentForVideoQualityAssessment,
-    InternVideo2Config,
-    InternVideo2ForVideoQualityAssessment,
-    InternVideo2Model,
-    InternVideo2VideoProcessor,
-)
 
 
 if TYPE_CHECKING:
     from .data import load_quality_dataset
     from .inference import VideoScore, VideoScorer
+    from .models import (
+        BackboneStudentConfig,
+        BackboneStudentForVideoQualityAssessment,
+        InternVideo2Config,
+        InternVideo2ForVideoQualityAssessment,
+        InternVideo2Model,
+        InternVideo2VideoProcessor,
+    )
     from .video import VideoError, VideoReader
 
 __version__ = "0.1.0"
 
-# Loaded on first use: what training and reading video need is not needed to load a model.
+# Looked up on first use: what training and reading video need is not needed to load a model, nor torch to score.
 _LAZY = {
+    "BackboneStudentConfig": "cvqa.models",
+    "BackboneStudentForVideoQualityAssessment": "cvqa.models",
+    "InternVideo2Config": "cvqa.models",
+    "InternVideo2ForVideoQualityAssessment": "cvqa.models",
+    "InternVideo2Model": "cvqa.models",
+    "InternVideo2VideoProcessor": "cvqa.models",
     "VideoError": "cvqa.video",
     "VideoReader": "cvqa.video",
     "VideoScore": "cvqa.inference",

@@ -1,5 +1,6 @@
 import hashlib
 import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -168,3 +169,32 @@ def test_wrong_usage_is_told_before_any_work(tmp_path, monkeypatch):
 def test_the_exported_model_scores_files_as_torch_does(folder, clip):
     wanted = VideoScorer.from_pretrained(folder, device="cpu").score(clip).score
     assert OnnxVideoScorer(folder).score(clip).score == pytest.approx(wanted, abs=0.5)
+
+
+WITHOUT_TORCH = """
+import sys
+for name in ("torch", "torchvision", "transformers", "huggingface_hub"):
+    sys.modules[name] = None  # importing it raises
+folder, clip = sys.argv[1:]
+from cvqa.cli import main
+assert main(["score", "--backend", "onnx", "--json", "-", "--model", folder, clip]) == 0
+"""
+WITHOUT_CVQA = """
+import json, sys
+for name in ("torch", "torchvision", "transformers", "huggingface_hub", "cvqa"):
+    sys.modules[name] = None
+folder, clip = sys.argv[1:]
+sys.path.insert(0, folder + "/onnx")
+from cvqa_onnx import OnnxVideoScorer
+print(json.dumps([OnnxVideoScorer(folder).score(clip).to_dict()]))
+"""
+
+
+@pytest.mark.parametrize("program", [WITHOUT_TORCH, WITHOUT_CVQA])
+def test_neither_torch_nor_the_package_is_needed_to_score(folder, clip, program):
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(folder), str(clip)], capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    (found,) = json.loads(done.stdout)
+    assert found["score"] == pytest.approx(OnnxVideoScorer(folder).score(clip).score, abs=1e-3)

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from .video_plan import MAX_VIEWS, VideoPlan, Window
 from .video_reader import VideoError, VideoReader
@@ -184,6 +183,8 @@ class FramePreprocessing:
             height, width = (short, longer) if height <= width else (longer, short)
         else:
             height, width = size["height"], size["width"]
+        from PIL import Image  # which a model of fragments at native resolution never needs
+
         return np.asarray(Image.fromarray(frame).resize((width, height), self._resample))
 
 
