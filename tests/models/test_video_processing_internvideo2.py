@@ -195,6 +195,13 @@ class TestFragments:
         processor = InternVideo2VideoProcessor(spatial_mode="fragments", patch_size=16, fragment_size=32)
         assert pixels_of(processor, pan()).shape == (1, 8, 3, 224, 224)
 
+    def test_a_single_fragment_has_no_seams_that_a_patch_could_straddle(self):
+        crop = {"height": 112, "width": 112}
+        processor = InternVideo2VideoProcessor(
+            spatial_mode="fragments", patch_size=32, fragment_size=112, crop_size=crop, num_frames=2
+        )
+        assert processor(pan(count=2))["pixel_values_videos"].shape == (1, 2, 3, 112, 112)
+
 
 class TestInputs:
     def test_every_way_in_gives_the_same_pixels(self, clip):

@@ -209,7 +209,8 @@ def make_trainer(
 ) -> QualityTrainer:
     processor = processor_of(run)
     processor.patch_size = model.config.patch_size
-    if processor.spatial_mode == "fragments" and processor.fragment_size % processor.patch_size:
+    is_mosaic = processor.spatial_mode == "fragments" and processor.fragment_size < processor.crop_size.height
+    if is_mosaic and processor.fragment_size % processor.patch_size:
         raise ValueError(
             f"fragments of {processor.fragment_size} pixels are no multiple of the patches of {run.model}, "
             f"{processor.patch_size} pixels: tokens would straddle seams"

@@ -93,8 +93,6 @@ class BackboneStudentConfig(VideoQualityConfig):
             raise ValueError(f"temporal_pooling {self.temporal_pooling!r} is not one of {', '.join(TEMPORAL_POOLING)}")
         if isinstance(self.feature_stages, str) and self.feature_stages not in ("all", "last"):
             raise ValueError(f"feature_stages {self.feature_stages!r} is neither 'all', 'last' nor a list of indices")
-        if self.image_size % self.patch_size:
-            raise ValueError(f"image_size {self.image_size} is not a multiple of patch_size {self.patch_size}")
 
 
 def first_of(config: PreTrainedConfig, names: tuple[str, ...]) -> int | None:
