@@ -25,6 +25,7 @@ from cvqa.distillation.run import (
     model_facts,
     prepare,
     train,
+    train_rows,
     wrong_input_in_one_line,
 )
 from cvqa.distillation.students import build_processor, build_student
@@ -48,7 +49,9 @@ def main() -> None:
         student = build_student(names.student, num_frames=data.num_frames)
         processor = build_processor(student.config, [names.student, names.teacher], **data.processor_options())
         splits = load_data(data, args, processor)
-        trainer = DistillationTrainer(student, args, splits["train"], splits["validation"], processor, teacher=teacher)
+        trainer = DistillationTrainer(
+            student, args, train_rows(data, args, splits), splits["validation"], processor, teacher=teacher
+        )
         del teacher  # a cached one is not needed any more
     train(trainer)
     if names.save_teacher and args.teacher_mode == "joint":

@@ -21,6 +21,7 @@ from cvqa.distillation.run import (
     load_data,
     prepare,
     train,
+    train_rows,
     wrong_input_in_one_line,
 )
 from cvqa.distillation.students import build_processor, build_student
@@ -45,7 +46,7 @@ def main() -> None:
         set_drop_path(model, names.drop_path_rate)
         processor = build_processor(model.config, [names.model], **data.processor_options())
         splits = load_data(data, args, processor)
-        trainer = QualityTrainer(model, args, splits["train"], splits["validation"], processor)
+        trainer = QualityTrainer(model, args, train_rows(data, args, splits), splits["validation"], processor)
     train(trainer)
     finish(trainer, splits, data, started, names.model)
 

@@ -135,7 +135,10 @@ def run_cache(args: argparse.Namespace) -> int:
         removed = args.remove and (cache.path.name in args.remove or "all" in args.remove)
         if removed:
             remove_cache(cache)
-        facts = {**cache.facts["settings"], **{name: cache.facts[name] for name in ("windows", "views", "max_pixels")}}
+        facts = {
+            **cache.facts["settings"],
+            **{name: cache.facts[name] for name in ("windows", "regions", "max_pixels")},
+        }
         print(
             f"{cache.path.name}  {cache.bytes / 1e6:10,.0f} MB  {cache.videos:6} videos  used {date(cache.used)}  "
             f"{', '.join(f'{name} {value}' for name, value in facts.items() if value is not None)}"

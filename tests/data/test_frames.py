@@ -256,11 +256,11 @@ def test_a_video_that_only_moves_is_not_decoded_again(clips, tmp_path, decoded):
     assert len(decoded) == 1 and row["video"] == str(moved) and frames_of(row).shape[0] == 8
 
 
-def test_views_are_native_regions_spread_over_the_frame(clips, tmp_path):
+def test_regions_are_native_and_spread_over_the_frame(clips, tmp_path):
     paths, frames = clips
     settings = {"windows": 2, "max_pixels": 40 * 30, "num_proc": 1}
     one = cache_frames(table(paths["a"]), native(), tmp_path / "cache", **settings)[0]
-    three = cache_frames(table(paths["a"]), native(), tmp_path / "cache", views=3, **settings)[0]
+    three = cache_frames(table(paths["a"]), native(), tmp_path / "cache", regions=3, **settings)[0]
     assert one["frames_shape"] == [16, 30, 40, 3] and three["frames_shape"] == [48, 30, 40, 3]
     regions = frames_of(three).reshape(3, 2, 8, 30, 40, 3)
     assert np.array_equal(regions[0].reshape(16, 30, 40, 3), frames_of(one)), "the first is the centre"
@@ -279,7 +279,7 @@ def place_of(region, frame):
 
 def test_small_frames_are_not_kept_once_for_each_view(clips, tmp_path):
     paths, _ = clips
-    row = cache_frames(table(paths["a"]), native(), tmp_path / "cache", max_pixels=10**6, views=5, num_proc=1)[0]
+    row = cache_frames(table(paths["a"]), native(), tmp_path / "cache", max_pixels=10**6, regions=5, num_proc=1)[0]
     assert row["frames_shape"] == [8, 90, 120, 3]
 
 

@@ -29,11 +29,11 @@ def train(folder: Path, processes: int, **settings) -> dict:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("mode", ["joint", "frozen"])
-def test_two_processes_train_the_same_models_as_one(tmp_path, mode):
+@pytest.mark.parametrize("mode, stream", [("joint", False), ("frozen", False), ("joint", True)])
+def test_two_processes_train_the_same_models_as_one(tmp_path, mode, stream):
     weights = {"student_regression": 1.0, "feature": 1.0, "plcc": 0.5, "rank": 0.3}
     weights |= {"teacher_regression": 1.0} if mode == "joint" else {}
-    settings = {"teacher_mode": mode, "loss_weights": weights, "num_train_epochs": 3}
+    settings = {"teacher_mode": mode, "loss_weights": weights, "num_train_epochs": 3, "stream": stream}
     # Not Adam, which scales up a gradient that is only rounding (of a bias of the keys, which softmax ignores).
     settings |= {"optim": "sgd", "learning_rate": 0.1}
     one, two = (train(tmp_path / str(n), n, **settings) for n in (1, 2))

@@ -80,6 +80,15 @@ def test_teacher_then_student_then_resume(run, models, tmp_path, capsys):
     assert json.loads((student / "run.json").read_text())["steps"] == 6
 
 
+def test_training_goes_without_a_cache(run, models, tmp_path):
+    folder = tmp_path / "runs" / "streamed"
+    streamed = ["--model", models / "teacher", "--output_dir", folder, "--stream", "--dataloader_num_workers", 2]
+    run("train_teacher", *streamed, "--num_train_epochs", 1)
+    run("train_teacher", *streamed, "--num_train_epochs", 2, "--resume_from_checkpoint", "last")
+    assert not (tmp_path / "cache").exists()
+    assert json.loads((folder / "run.json").read_text())["steps"] == 4
+
+
 def test_a_cached_teacher_is_asked_once_for_all_students(run, models, tmp_path):
     distil = ["--teacher", models / "teacher", "--teacher_mode", "cached", "--teacher_cache_dir", tmp_path / "asked"]
     for size in ("student", "teacher"):

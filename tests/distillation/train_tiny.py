@@ -10,11 +10,17 @@ from pathlib import Path
 import torch
 from distillation.tiny import distillation_trainer, make_clips
 
+from cvqa.data import StreamedVideos
+
 
 def main() -> None:
     torch.set_num_threads(1)
     folder = Path(sys.argv[1])
-    trainer = distillation_trainer(folder, make_clips(), **json.loads(sys.argv[2]))
+    settings = json.loads(sys.argv[2])
+    is_streamed, clips = settings.pop("stream"), make_clips()
+    if is_streamed:
+        clips = dict(clips) | {"train": StreamedVideos(clips["train"], settings["per_device_train_batch_size"])}
+    trainer = distillation_trainer(folder, clips, **settings)
     trainer.train()
     trainer.save_model()
     trainer.save_teacher(folder / "teacher")

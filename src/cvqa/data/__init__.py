@@ -21,6 +21,7 @@ _HOME = {
     "cache_frames": "frames",
     "frame_caches": "frame_store",
     "QualityCollator": "collator",
+    "StreamedVideos": "streaming",
     "build_ladder": "ladder",
 }
 __all__ = list(_HOME)

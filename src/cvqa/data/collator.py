@@ -1,5 +1,6 @@
 """From rows of a data set to the input of a model."""
 
+import logging
 import math
 import os
 import warnings
@@ -11,8 +12,12 @@ import numpy as np
 import torch
 
 from ..models.video_processing_internvideo2 import InternVideo2VideoProcessor, open_video
+from ..models.video_reader import VideoError
 from .augmentation import get_augmentation
 from .frames import frame_settings, frames_of
+
+
+logger = logging.getLogger(__name__)
 
 
 class QualityCollator:
@@ -36,6 +41,11 @@ class QualityCollator:
     - until then on the rank (`RANK`) and the random state of torch in the process, which the workers of a DataLoader
       get anew each epoch: reproducible after `torch.manual_seed` with the same number of processes and workers.
 
+    `video` may also be a file of a data set that is streamed from the Hub: {"bytes", "path"}.
+
+    With `replace_unreadable` a video that cannot be read is named, and another row of the batch takes its place, in
+    the list that was given, too.
+
     Raises `VideoError` for a video that cannot be read, ValueError for frames cached with other settings and for an
     augmentation that there is not.
     """
@@ -47,12 +57,14 @@ class QualityCollator:
         seed: int = 0,
         as_uint8: bool = False,
         views: int | None = None,
+        replace_unreadable: bool = False,
     ):
         self.processor = processor
         self.augmentation = get_augmentation(augment)
         self.seed = seed
         self.as_uint8 = as_uint8
         self.views = views
+        self.replace_unreadable = replace_unreadable
         self.epoch = torch.tensor(-1).share_memory_()  # shared: persistent workers hold a copy of this object
 
     def set_epoch(self, epoch: int) -> None:
@@ -60,13 +72,21 @@ class QualityCollator:
 
     def __call__(self, rows: list[dict]) -> dict[str, torch.Tensor]:
         samples = self.augmentation.samples if self.augmentation else 1
-        views = None
+        views, unreadable = None, {}
         for place, (row, sample) in enumerate(product(rows, range(samples))):
-            # Pixel by pixel as decoded, (frames, height, width, 3), so that whole lines are copied, and only once.
-            view = self._view(row, sample).permute(0, 2, 3, 1)
+            try:
+                # Pixel by pixel as decoded, (frames, height, width, 3), so that whole lines are copied, and only once.
+                view = self._view(row, sample).permute(0, 2, 3, 1)
+            except VideoError as error:
+                if not self.replace_unreadable:
+                    raise
+                unreadable[place // samples] = error
+                continue
             if views is None:
                 views = torch.empty(len(rows) * samples, *view.shape, dtype=torch.uint8)
             views[place] = view
+        if unreadable:
+            replace(rows, views, unreadable, samples)
         views = views.permute(0, 1, 4, 2, 3)
         batch = {"pixel_values_videos": views if self.as_uint8 else self.processor.pixel_values(views)}
         if any("label" in row for row in rows):
@@ -107,7 +127,10 @@ class QualityCollator:
         return frames[first : first + num_frames]
 
     def _decoded_frames(self, row: dict, generator: np.random.Generator | None) -> np.ndarray:
-        with open_video(row["video"], self.processor.hdr) as reader:
+        video = row["video"]
+        if isinstance(video, dict):
+            video = video["path"] if video["bytes"] is None else video["bytes"]
+        with open_video(video, self.processor.hdr) as reader:
             return reader.get_batch(self.processor.frame_indices(len(reader), generator=generator))
 
     def _generator(self, row: dict, sample: int) -> np.random.Generator:
@@ -118,6 +141,20 @@ class QualityCollator:
         return np.random.default_rng([self.seed, int(os.environ.get("RANK", 0)), state])
 
 
-def video_name(video: str) -> str:
+def video_name(video: str | dict) -> str:
     """The name of a video in its folder, the same wherever the data lie."""
+    video = video["path"] if isinstance(video, dict) else video
     return "/".join(Path(video).parts[-2:])
+
+
+def replace(rows: list[dict], clips: torch.Tensor | None, unreadable: dict[int, VideoError], samples: int) -> None:
+    """Let rows that can be read, with their clips, take the places of those that cannot. Raises if there are none."""
+    sound = [place for place in range(len(rows)) if place not in unreadable]
+    for error in unreadable.values():
+        logger.warning("%s; another video is taken instead", error)
+    if not sound:
+        raise next(iter(unreadable.values()))
+    for number, place in enumerate(unreadable):
+        source = sound[number % len(sound)]
+        rows[place] = rows[source]
+        clips[place * samples : (place + 1) * samples] = clips[source * samples : (source + 1) * samples]

@@ -4,6 +4,7 @@ A file appears under its name when it is complete, and never changes. Frames are
 map: whoever needs a crop touches only that.
 """
 
+import errno
 import hashlib
 import json
 import logging
@@ -54,7 +55,7 @@ class FrameCache(NamedTuple):
     """One folder of the cache, as `frame_caches` finds it."""
 
     path: Path
-    facts: dict  # settings, windows, views, max_pixels, reader
+    facts: dict  # settings, windows, regions, max_pixels, reader
     videos: int
     bytes: int
     used: float  # seconds since the epoch
@@ -74,6 +75,8 @@ def file_key(path: str, samples: int = 4, length: int = 2**14) -> str:
     Not all of them: to read a data set of raw video takes hours. The name belongs to it, since that of raw video tells
     its format.
     """
+    if path.lower().startswith(("http://", "https://")):
+        raise OSError(errno.EINVAL, "a URL, of which frames are not cached; download it, or train without a cache")
     file = Path(path).resolve()
     status, content = file.stat(), hashlib.sha256()
     with file.open("rb") as opened:

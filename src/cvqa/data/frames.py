@@ -51,7 +51,7 @@ def cache_frames(
     max_pixels: int | None = None,
     num_proc: int | None = None,
     *,
-    views: int = 1,
+    regions: int = 1,
     native: bool = False,
     max_bytes: float | None = None,
 ) -> Dataset | DatasetDict:
@@ -67,14 +67,14 @@ def cache_frames(
         max_pixels: Of a larger frame keep the centre in the same aspect ratio, at most this many pixels, never
             rescaled. No effect with `spatial_mode="resize"`.
         num_proc: Processes that decode; by default one per core.
-        views: With `max_pixels`, so many such regions of a larger frame, spread over it; the first is the centre. Each
-            window is kept for each view.
+        regions: With `max_pixels`, so many regions of a larger frame, spread over it, the centre first. Each window
+            is kept for each region.
         native: Keep them at native resolution also with `spatial_mode="resize"`, as the published augmentation needs.
         max_bytes: Refuse to write more than this. More than the free disk is refused in any case, by an estimate from
             the dimensions of some of the videos.
 
     Returns the rows whose video could be decoded, with `frames` (where they lie, see `frames_of`), `frames_shape`
-    (views * windows * num_frames, height, width, 3) and `frames_settings`. The others are reported, each with its
+    (regions * windows * num_frames, height, width, 3) and `frames_settings`. The others are reported, each with its
     reason.
 
     A video is decoded again if its name, size, modification time or content change, the settings, or the reader; not
@@ -85,11 +85,11 @@ def cache_frames(
     """
     splits = dataset if isinstance(dataset, DatasetDict) else {None: dataset}
     native = native or not keeps_resized(processor)
-    views = views if native and max_pixels else 1
+    regions = regions if native and max_pixels else 1
     kind = {
         "settings": json.loads(frame_settings(processor, native)),
         "windows": windows,
-        "views": views,
+        "regions": regions,
         "max_pixels": max_pixels,
         "reader": reader_version(),
     }
@@ -107,9 +107,9 @@ def cache_frames(
     missing = {key: video for video, key in keys.items() if key not in store.frames}
     if missing:
         keep = partial(stored_frames, processor=processor, native=native, max_pixels=max_pixels)
-        sets = {"windows": windows, "views": views, "num_frames": processor.num_frames, "hdr": processor.hdr}
+        sets = {"windows": windows, "regions": regions, "num_frames": processor.num_frames, "hdr": processor.hdr}
         check_size(folder, estimate_bytes(list(missing.values()), keep, **sets), len(missing), max_bytes)
-        decode = partial(decode_rows, processor=processor, keep=keep, windows=windows, views=views)
+        decode = partial(decode_rows, processor=processor, keep=keep, windows=windows, regions=regions)
         fill_store(folder, missing, decode, num_proc or os.cpu_count() or 1)
         store = open_store(folder)
         errors |= {video: store.errors[key] for key, video in missing.items() if key not in store.frames}
@@ -121,7 +121,7 @@ def cache_frames(
 
 
 def frames_of(row: dict) -> np.ndarray:
-    """The frames in a row of `cache_frames`: read-only uint8 RGB (views * windows * num_frames, height, width, 3).
+    """The frames in a row of `cache_frames`: read-only uint8 RGB (regions * windows * num_frames, height, width, 3).
 
     A view of the mapped file, so that only what is used of it is read. `frames` may also be the bytes themselves.
     """
@@ -185,13 +185,13 @@ def check_size(folder: Path, size: float, videos: int, max_bytes: float | None) 
         what = "the limit" if limit == max_bytes else "what is free on this disk"
         raise ValueError(
             f"the frames of {videos} videos take about {size / 1e9:,.1f} GB, more than {what} "
-            f"({limit / 1e9:,.1f} GB): keep fewer (windows, views), smaller ones (max_pixels, spatial_mode='resize'), "
-            "give another cache_dir, remove old ones (cvqa cache), or decode while training, without a cache"
+            f"({limit / 1e9:,.1f} GB): keep fewer (windows, regions), smaller ones (max_pixels, spatial_mode='resize') "
+            "or none but while training (--stream), give another cache_dir, or remove old ones (cvqa cache)"
         )
 
 
 def estimate_bytes(
-    videos: list[str], keep: Callable, windows: int, views: int, num_frames: int, hdr: str, probes: int = 32
+    videos: list[str], keep: Callable, windows: int, regions: int, num_frames: int, hdr: str, probes: int = 32
 ) -> float:
     """Size on disk of the frames of `videos`, from the dimensions of some of them."""
     sizes = []
@@ -202,7 +202,7 @@ def estimate_bytes(
         except VideoError:
             continue
         stored = keep(frame)
-        sizes.append(stored.numel() * (1 if stored.shape == frame.shape else views))
+        sizes.append(stored.numel() * (1 if stored.shape == frame.shape else regions))
     return len(videos) * windows * num_frames * float(np.mean(sizes)) if sizes else 0.0
 
 
@@ -241,7 +241,7 @@ def fill_file(folder: Path, chunk: dict[str, str], decode) -> None:
 
 
 def decode_rows(
-    videos: dict[str, str], processor: InternVideo2VideoProcessor, keep: Callable, windows: int, views: int
+    videos: dict[str, str], processor: InternVideo2VideoProcessor, keep: Callable, windows: int, regions: int
 ) -> Iterator[tuple[str, np.ndarray | None, str | None]]:
     """(key, frames, None) of each of the videos, or (key, None, reason)."""
     for key, video in videos.items():
@@ -253,16 +253,16 @@ def decode_rows(
         except VideoError as error:
             yield key, None, error.reason
             continue
-        kept = [keep(frames, view=view) for view in range(views)]
+        kept = [keep(frames, region=region) for region in range(regions)]
         if kept[0].shape == frames.shape:
             del kept[1:]  # nothing was cut off
         yield key, torch.cat(kept).permute(0, 2, 3, 1).numpy(), None
 
 
 def stored_frames(
-    frames: torch.Tensor, processor: InternVideo2VideoProcessor, native: bool, max_pixels: int | None, view: int = 0
+    frames: torch.Tensor, processor: InternVideo2VideoProcessor, native: bool, max_pixels: int | None, region: int = 0
 ) -> torch.Tensor:
-    """What is kept of `frames` (frames, 3, height, width) for one of the views."""
+    """What is kept of `frames` (frames, 3, height, width) for one of the regions."""
     if not native:
         return processor.resize(frames, processor.size, processor.resample)
     height, width = frames.shape[-2:]
@@ -270,11 +270,11 @@ def stored_frames(
         return frames
     scale = (max_pixels / (height * width)) ** 0.5
     size = (int(height * scale), int(width * scale))
-    if view == 0:
+    if region == 0:
         return cut_crop(frames, size)
     # The powers of the plastic number spread points over a square evenly, however many there are.
     top, left = (
-        int((0.5 + view * step) % 1 * room) for step, room in zip(PLASTIC, (height - size[0], width - size[1]))
+        int((0.5 + region * step) % 1 * room) for step, room in zip(PLASTIC, (height - size[0], width - size[1]))
     )
     return frames[..., top : top + size[0], left : left + size[1]]
 

@@ -40,6 +40,7 @@ _SPLIT_NAMES = {
     **dict.fromkeys(("test", "testing"), "test"),
 }
 _USUAL_SCALES = ((0, 1), (1, 5), (0, 5), (0, 10), (0, 100))
+_URL = re.compile(r"https?://", re.IGNORECASE)
 _NUMBER = re.compile(r"[+-]?(0|[1-9]\d*)(\.\d*)?([eE][+-]?\d+)?|[+-]?inf|nan", re.IGNORECASE)
 
 
@@ -62,7 +63,7 @@ def load_table(
     """Read CSV, TSV, JSON Lines or Parquet. What is not given is guessed, and the guess is logged.
 
     Args:
-        path: the table; video paths in it are relative to its folder.
+        path: the table; video paths in it are relative to its folder, or http(s) URLs.
         content_pattern: regular expression with one group that finds the content in the video path as the table has it,
             e.g. r"^([^_]+)_" for "Beauty_qp32.mp4". Instead of a content column.
         score_min, score_max: ends of the scale. Guessed: the first of 0-1, 1-5, 0-5, 0-10, 0-100 that holds all scores.
@@ -198,7 +199,7 @@ class _RowReader:
         text = self._text(row, "video").replace("\\", "/")
         if not text:
             raise ValueError("has no video path")
-        video = self._path(text)
+        video = text if _URL.match(text) else self._path(text)
         fields = {
             "video": str(video),
             "score": score,
@@ -215,7 +216,7 @@ class _RowReader:
             fields["family"] = self._text(row, "family")
         if "std" in self.chosen:
             fields["std"] = _number(self._value(row, "std"))
-        if self.check_files and not _is_file(video):
+        if self.check_files and isinstance(video, Path) and not _is_file(video):
             raise _MissingVideo(video, fields["content_id"])
         self._check_new(row, video, score)
         if self.probe:
@@ -267,8 +268,8 @@ class _RowReader:
     def _path(self, text: str) -> Path:
         return Path(os.path.normpath(self.folder.absolute() / text))
 
-    def _check_new(self, row: Row, video: Path, score: float) -> None:
-        key = video.resolve() if self.check_files else video
+    def _check_new(self, row: Row, video: Path | str, score: float) -> None:
+        key = video.resolve() if self.check_files and isinstance(video, Path) else video
         place, first = self.seen.setdefault(key, (row.place, score))
         if place != row.place:
             differs = "" if first == score else f", where the score is {first:g}, not {score:g}"
@@ -295,7 +296,7 @@ def _is_file(path: Path) -> bool:
         return False
 
 
-def _probe(video: Path, told: str) -> dict:
+def _probe(video: Path | str, told: str) -> dict:
     from ..video import VideoError, VideoReader
 
     try:

@@ -6,11 +6,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import nn
+from torch.utils.data import DataLoader
 from transformers import EarlyStoppingCallback, EvalPrediction, PreTrainedModel, Trainer, TrainerCallback
 from transformers.trainer_utils import EvalLoopOutput, TrainOutput
 
 from ..data.collator import QualityCollator
 from ..data.schema import QualityScale, get_scale
+from ..data.streaming import StreamedVideos
 from ..evaluation.intervals import within_content_srcc
 from ..evaluation.mapping import fit_score_mapping
 from ..evaluation.metrics import figures_of_merit
@@ -96,8 +98,11 @@ class QualityTrainer(Trainer):
             processing_class=processing_class,
             **kwargs,
         )
-        if hasattr(data_collator, "set_epoch"):
-            self.add_callback(SetEpoch(data_collator))
+        for follower in (data_collator, train_dataset):
+            if hasattr(follower, "set_epoch"):
+                self.add_callback(SetEpoch(follower))
+        if isinstance(train_dataset, StreamedVideos):
+            data_collator.replace_unreadable = True  # what a cache would have left out must not end the training
         if args.early_stopping_patience is not None:
             self.add_callback(EarlyStoppingCallback(args.early_stopping_patience))
         # What `loss_is_scaled_for_ga` says, for transformers 5.17.
@@ -214,6 +219,22 @@ class QualityTrainer(Trainer):
 
     # ---- evaluation ----
 
+    def get_train_dataloader(self) -> DataLoader:
+        if not isinstance(self.train_dataset, StreamedVideos):
+            return super().get_train_dataloader()
+        workers = self.args.dataloader_num_workers
+        return self.train_dataset.loader(  # for this process alone, which Accelerate would divide once more
+            self.data_collator,
+            num_workers=workers,
+            pin_memory=self.args.dataloader_pin_memory,
+            prefetch_factor=self.args.dataloader_prefetch_factor,
+            persistent_workers=bool(workers and self.args.dataloader_persistent_workers),
+        )
+
+    def num_examples(self, dataloader: DataLoader) -> int:
+        streamed = dataloader.dataset
+        return super().num_examples(dataloader) * (streamed.processes if isinstance(streamed, StreamedVideos) else 1)
+
     def _get_dataloader(self, *args, is_training: bool = False, **kwargs):
         training_collator = self.data_collator
         if not is_training:
@@ -329,7 +350,7 @@ class QualityTrainer(Trainer):
 
 
 class SetEpoch(TrainerCallback):
-    """Tells the collator the epoch: what it draws then depends on nothing else, not on processes, not on resuming."""
+    """Tells the collator, or the data, the epoch: what it draws then depends on nothing else, not on resuming."""
 
     def __init__(self, collator):
         self.collator = collator

@@ -14,11 +14,11 @@ from importlib.metadata import version
 from pathlib import Path
 
 import torch
-from datasets import DatasetDict, disable_progress_bars
+from datasets import Dataset, DatasetDict, disable_progress_bars
 from transformers import PreTrainedModel, set_seed
 from transformers.utils import logging as transformers_logging
 
-from ..data import cache_frames, check_copies, get_scale, load_quality_dataset
+from ..data import StreamedVideos, cache_frames, check_copies, get_scale, load_quality_dataset
 from ..data.augmentation import AUGMENTATIONS
 from ..data.splits import fingerprint
 from ..evaluation import evaluate_dataset, save_report, text_table
@@ -51,6 +51,12 @@ class DataArguments:
     split_seed: int = field(default=0, metadata={"help": "Which split by content."})
     cache_frames: bool = field(default=True, metadata={"help": "Decode every video once and keep the sampled frames."})
     cache_dir: str | None = field(default=None, metadata={"help": "Folder of the frame cache."})
+    cache_limit: float | None = field(default=None, metadata={"help": "Refuse to cache more than so many GB."})
+    max_pixels: int | None = field(default=None, metadata={"help": "Cache this part of larger frames, unscaled."})
+    regions: int = field(default=1, metadata={"help": "Cached parts per training video, with max_pixels."})
+    stream: bool = field(
+        default=False, metadata={"help": "No cache: decode while training, for sets larger than the disk."}
+    )
     windows: int = field(default=1, metadata={"help": "Cached sets of frames per training video to choose from."})
     num_frames: int | None = field(default=None, metadata={"help": "Frames that the model sees."})
     frame_sampling: str | None = field(default=None, metadata={"help": "uniform or window."})
@@ -117,14 +123,25 @@ def load_splits(data: DataArguments, processor: InternVideo2VideoProcessor, nati
     if missing:
         raise ValueError(f"the data set has no {' and no '.join(missing)} rows; training needs both")
     check_copies(splits)
-    if not data.cache_frames:
+    if data.stream or not data.cache_frames:
         return splits
+    limit = data.cache_limit and 1e9 * data.cache_limit
+    common = {"max_pixels": data.max_pixels, "native": native, "max_bytes": limit}
+    several = {"windows": data.windows, "regions": data.regions}
     return DatasetDict(
         {
-            name: cache_frames(split, processor, data.cache_dir, data.windows if name == "train" else 1, native=native)
+            name: cache_frames(split, processor, data.cache_dir, **common, **(several if name == "train" else {}))
             for name, split in splits.items()
         }
     )
+
+
+def train_rows(data: DataArguments, args: QualityArguments, splits: DatasetDict) -> Dataset | StreamedVideos:
+    """What the trainer trains on."""
+    train = splits["train"]
+    if not data.stream:
+        return train
+    return StreamedVideos(train, args.train_batch_size, args.seed, args.process_index, args.world_size)
 
 
 def last_checkpoint(folder: str | os.PathLike) -> str | None:
