@@ -290,7 +290,8 @@ def check_header(path: Path) -> None:
     try:
         # Whatever the file refers to stays closed.
         nothing = {"protocol_whitelist": "none"}
-        with path.open("rb") as file, av.open(file, metadata_errors="ignore", container_options=nothing) as container:
+        tags = {"metadata_errors": "ignore"} if int(av.__version__.split(".")[0]) < 19 else {}
+        with path.open("rb") as file, av.open(file, container_options=nothing, **tags) as container:
             pixels = [stream.width * stream.height for stream in container.streams.video if stream.codec_context]
             duration = (container.duration or 0) / av.time_base
     except (av.FFmpegError, UnicodeError):

@@ -26,6 +26,8 @@ _LISTS = {"concat", "dash", "hds", "hls", "imf", "lavfi", "rtp", "rtsp", "sap", 
 _FORMATS = ",".join(sorted({name for names in av.formats_available - _LISTS for name in names.split(",")} - _LISTS))
 # Formats that store no length of a packet, so that a file cut within its last one seems to end like any other.
 _OPEN_ENDED = {"h264", "hevc", "vvc", "obu", "m4v", "mpegvideo", "mpeg", "mpegts"}
+# Titles and comments in no known encoding are no reason to refuse a video. PyAV 19 has no such choice any more.
+_TAGS = {"metadata_errors": "ignore"} if int(av.__version__.split(".")[0]) < 19 else {}
 
 
 class VideoError(ValueError):
@@ -138,9 +140,9 @@ class VideoSource:
         try:
             self._container = av.open(
                 _openable(self._path),
-                metadata_errors="ignore",
                 timeout=timeout,
                 container_options={"protocol_whitelist": protocols, "format_whitelist": _FORMATS},
+                **_TAGS,
             )
         except (av.FFmpegError, UnicodeError) as error:
             raise VideoError(self._name, _why_unreadable(self._path, error)) from None
