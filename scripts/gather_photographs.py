@@ -1,4 +1,4 @@
-"""Rebuild the photographs that the shipped model was trained with, out of Debian packages.
+"""Rebuild the photographs of the default student's training sources, out of Debian packages.
 
     python scripts/gather_photographs.py --list                  # the packages, to be downloaded into a folder
     python scripts/gather_photographs.py PACKAGES OUT
