@@ -5,11 +5,9 @@ What a command does not need, it does not import.
 
 import argparse
 import glob
-import json
 import math
 import os
 import sys
-import time
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -17,6 +15,17 @@ from itertools import pairwise
 from logging import ERROR, getLogger
 from pathlib import Path
 
+from . import cli_data
+from .console import (
+    EXIT_BROKEN_PIPE,
+    EXIT_INTERRUPTED,
+    EXIT_OK,
+    EXIT_SOME_FAILED,
+    EXIT_USAGE,
+    UsageError,
+    printable,
+    say,
+)
 from .inference.load import BACKENDS, PRECISIONS, load_scorer
 
 
@@ -29,12 +38,6 @@ VIDEO_SUFFIXES = tuple(
     )
 )
 LABELS = {"mos": "opinion scores (MOS)", "dmos": "opinion scores (DMOS)", "vmaf": "VMAF"}
-
-EXIT_OK, EXIT_SOME_FAILED, EXIT_USAGE, EXIT_INTERRUPTED, EXIT_BROKEN_PIPE = 0, 1, 2, 130, 141
-
-
-class UsageError(Exception):
-    """The command cannot start as it was given; the text is shown and the exit code is 2."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -49,16 +52,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return status
     except UsageError as error:
-        _say(str(error))
+        say(str(error))
         return EXIT_USAGE
     except KeyboardInterrupt:
-        _say("interrupted")
+        say("interrupted")
         return EXIT_INTERRUPTED
     except BrokenPipeError:  # whoever read our output has left, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_BROKEN_PIPE
     except OSError as error:  # a full disk, a folder that may not be written
-        _say(str(error))
+        say(str(error))
         return EXIT_SOME_FAILED
 
 
@@ -106,85 +109,11 @@ def run_compare(args: argparse.Namespace) -> int:
         behind = f"{ranked[0].score - result.score:6.1f}" if rank > 1 else "     -"
         print(
             f"{rank:4}  {result.score:5.1f}  {behind}  {_interval(result)}  {','.join(overlaps) or '-':8}  "
-            f"{_printable(result.file)}"
+            f"{printable(result.file)}"
         )
     if any(_overlap(better, worse) for better, worse in pairwise(ranked)):
         print("Where the intervals of two files overlap, their order is not certain.")
     return _status(results)
-
-
-def run_check(args: argparse.Namespace) -> int:
-    from .data.check import check_dataset
-
-    try:
-        found = check_dataset(args.name, args.data_dir, seconds=args.seconds, **json.loads(args.options))
-    except (ValueError, TypeError, OSError) as error:
-        raise UsageError(str(error)) from error
-    print(found)
-    return EXIT_OK if found.is_complete else EXIT_SOME_FAILED
-
-
-def run_cache(args: argparse.Namespace) -> int:
-    from .data.frame_store import frame_caches, remove_cache
-
-    caches = frame_caches(args.dir)
-    unknown = set(args.remove or ()) - {cache.path.name for cache in caches} - {"all"}
-    if unknown:
-        raise UsageError(f"no cache of frames is called {', '.join(sorted(unknown))}; `cvqa cache` lists them")
-    for cache in caches:
-        removed = args.remove and (cache.path.name in args.remove or "all" in args.remove)
-        if removed:
-            remove_cache(cache)
-        facts = {
-            **cache.facts["settings"],
-            **{name: cache.facts[name] for name in ("windows", "regions", "max_pixels")},
-        }
-        print(
-            f"{cache.path.name}  {cache.bytes / 1e6:10,.0f} MB  {cache.videos:6} videos  used {date(cache.used)}  "
-            f"{', '.join(f'{name} {value}' for name, value in facts.items() if value is not None)}"
-            f"{'  removed' if removed else ''}"
-        )
-    return EXIT_OK
-
-
-def date(seconds: float) -> str:
-    return time.strftime("%Y-%m-%d", time.localtime(seconds))
-
-
-def run_ladder_build(args: argparse.Namespace) -> int:
-    from .data.ladder import build_ladder
-
-    try:
-        summary = build_ladder(
-            args.sources,
-            args.output,
-            families=args.families,
-            workers=args.workers,
-            limit=args.limit,
-            report=_say,
-            recipe=args.recipe,
-            encodes_per_source=args.encodes_per_source,
-            seed=args.seed,
-        )
-    except (ValueError, FileNotFoundError) as error:
-        raise UsageError(str(error)) from error
-    print(summary)
-    return EXIT_SOME_FAILED if summary.failures else EXIT_OK
-
-
-def run_ladder_label(args: argparse.Namespace) -> int:
-    from .data.ladder import label_encodes
-
-    status = EXIT_OK
-    print(" VMAF  lowest   PSNR    SSIM  file")
-    for row in label_encodes([(path, args.reference) for path in args.paths], model=args.vmaf_model):
-        if row["error"] is None:
-            scores = f"{row['score']:5.1f}   {row['vmaf_min']:5.1f}  {row['psnr']:5.1f}  {row['ssim']:6.4f}"
-            print(f"{scores}  {_printable(row['video'])}")
-        else:
-            _say(row["error"] if row["video"] in row["error"] else f"{row['video']}: {row['error']}")
-            status = EXIT_SOME_FAILED
-    return status
 
 
 def run_demo(args: argparse.Namespace) -> int:
@@ -277,51 +206,7 @@ def _parser() -> argparse.ArgumentParser:
     app.add_argument("--port", type=int, default=7860, help="default: %(default)s")
     app.set_defaults(run=run_app)
 
-    check = commands.add_parser(
-        "check",
-        help="say in a minute whether a data set is complete and readable",
-        description="Names the videos of a data set that are missing, damaged or unreadable.",
-        epilog="Exit code: 0 complete, 1 videos are missing or cannot be read, 2 no score table.",
-    )
-    check.add_argument("name", help="bvi-hd, waterloo-ivc-4k, kvq, cvqad, lsvq, konvid-1k, ladder, or a score table")
-    check.add_argument("data_dir", nargs="?", help="where the data lie")
-    check.add_argument("--options", default="{}", metavar="JSON", help='of the loader: \'{"scores": "X.csv"}\'')
-    check.add_argument("--seconds", type=float, default=60, help="open videos for so long (default: %(default)g)")
-    check.set_defaults(run=run_check)
-
-    cache = commands.add_parser(
-        "cache",
-        help="list or remove the frames that training keeps on disk",
-        description="Lists the caches of decoded frames, the one used last at the end: name, size, videos, settings.",
-    )
-    cache.add_argument("--dir", help="folder of the caches (default: the one that training uses)")
-    cache.add_argument("--remove", nargs="+", metavar="NAME", help="remove these, or all")
-    cache.set_defaults(run=run_cache)
-
-    ladder = commands.add_parser("ladder", help="make encodes labelled with VMAF, or label those that exist")
-    ladders = ladder.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    build = ladders.add_parser(
-        "build",
-        help="encode sources at many qualities and label each encode",
-        description="Encodes clips and photographs at many qualities and labels every encode with its VMAF. The "
-        "same command goes on where a run that was stopped left off. More options: scripts/build_ladder.py.",
-    )
-    build.add_argument("sources", help="a folder of clips and photographs, a file, or a CSV table with a column file")
-    build.add_argument("output", help="folder of the ladder")
-    build.add_argument("--families", metavar="CSV", help="table content_id,family of sources that belong together")
-    build.add_argument("--recipe", default="mixed", help="mixed, crf, or a JSON file (default: %(default)s)")
-    build.add_argument("--encodes-per-source", type=int, default=16, metavar="N", help="default: %(default)s")
-    build.add_argument("--workers", type=int, help="encodes at a time (default: all cores)")
-    build.add_argument("--limit", type=int, help="take only so many sources")
-    build.add_argument("--seed", type=int, default=0, help="seed of everything random (default: 0)")
-    build.set_defaults(run=run_ladder_build)
-    label = ladders.add_parser(
-        "label", help="VMAF, PSNR and SSIM of encodes against their source", description="Prints the scores of encodes."
-    )
-    label.add_argument("reference", help="the source that they were encoded from")
-    label.add_argument("paths", nargs="+", metavar="PATH", help="an encode of it")
-    label.add_argument("--vmaf-model", default="vmaf_v0.6.1", help="default: %(default)s")
-    label.set_defaults(run=run_ladder_label)
+    cli_data.add_commands(commands)
     return parser
 
 
@@ -362,7 +247,7 @@ def _load_scorer(args: argparse.Namespace):
     except (ValueError, ImportError) as error:
         raise UsageError(str(error)) from error
     labels = LABELS.get(label_kind, label_kind)
-    _say(f"quality from 0 to 100, higher is better, learnt from {labels}; model {scorer.name}")
+    say(f"quality from 0 to 100, higher is better, learnt from {labels}; model {scorer.name}")
     return scorer
 
 
@@ -392,7 +277,7 @@ def _score_files(scorer, files: Sequence[str], segments: float | None = None) ->
         if Path(file).is_dir():  # what `_expand` found nothing in
             result = VideoScore(file=file, model=scorer.name, error="no video files in this folder")
         else:
-            with tqdm(desc=_printable(Path(file).name), unit="clip", leave=False, disable=None) as bar, _unlogged():
+            with tqdm(desc=printable(Path(file).name), unit="clip", leave=False, disable=None) as bar, _unlogged():
 
                 def progress(done: int, total: int, bar=bar) -> None:
                     bar.total = total
@@ -400,7 +285,7 @@ def _score_files(scorer, files: Sequence[str], segments: float | None = None) ->
 
                 (result,) = scorer.score_many([file], segments, progress)
         if result.error is not None:
-            _say(f"{file}: {result.error}")
+            say(f"{file}: {result.error}")
         yield result
 
 
@@ -417,7 +302,7 @@ def _unlogged():
 
 
 def _show(result) -> None:
-    print(f"{result.score:5.1f}  {_interval(result)}  {_printable(result.file)}", flush=True)
+    print(f"{result.score:5.1f}  {_interval(result)}  {printable(result.file)}", flush=True)
     for segment in result.segments:
         print(f"{segment.score:5.1f}  {segment.start:9.2f} - {segment.end:.2f} s")
 
@@ -444,15 +329,6 @@ def _check_output(path: str, suffixes: Sequence[str]) -> None:
         check_target(path, suffixes)
     except ValueError as error:
         raise UsageError(str(error)) from error
-
-
-def _printable(text: str) -> str:
-    """Text in one line: a file name may hold line breaks, terminal codes or bytes that are no text."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-
-
-def _say(message: str) -> None:
-    print(f"cvqa: {_printable(message)}", file=sys.stderr, flush=True)
 
 
 @contextmanager
