@@ -178,3 +178,24 @@ def test_folder_that_is_no_ladder(ladder, tmp_path_factory):
     (ladder / "ladder.json").write_text('{"label_kind": "mos"}')
     with pytest.raises(ValueError, match="labelled with 'mos'"):
         load_quality_dataset("ladder", data_dir=ladder)
+
+
+@pytest.mark.parametrize("name", ["folder", "org/videos"])
+def test_a_data_set_of_videos_with_a_table_is_read_from_a_folder_or_the_hub(tmp_path, monkeypatch, name):
+    asked = []
+
+    def download(repo_id, revision, allow_patterns, **options):
+        asked.append((repo_id, allow_patterns))
+        return str(tmp_path)
+
+    monkeypatch.setattr("cvqa.data.hub_dataset.snapshot_download", download)
+    rows = [f"clips/{content}_{n}.mp4,{n},{content}" for content in "abcdef" for n in (1, 5)]
+    (tmp_path / "metadata.csv").write_text("file_name,mos,scene\n" + "\n".join(rows))
+    (tmp_path / "other.csv").write_text("not,this\n1,2\n")
+    (tmp_path / "clips").mkdir()
+    for row in rows:
+        (tmp_path / row.split(",")[0]).touch()
+    data = load_quality_dataset(tmp_path if name == "folder" else name, higher_is_better=True)
+    assert sum(map(len, data.values())) == 12 and get_scale(data).score_max == 5
+    assert asked == ([] if name == "folder" else [(name, "data/*.parquet"), (name, None)])
+    assert data["test"]["video"][0].startswith(str(tmp_path / "clips"))
