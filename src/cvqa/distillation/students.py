@@ -135,7 +135,7 @@ def build_processor(config: PreTrainedConfig, names: Sequence[str] = (), **optio
             break
     side, patch = config.image_size, config.patch_size
     sizes = {"size": {"shortest_edge": side}, "crop_size": {"height": side, "width": side}}
-    fitting = [n for n in range(patch, side + 1, patch) if side % n == 0]
+    fitting = [n for n in range(patch, side + 1, patch) if side % n == 0] or [side]
     fragment = max((n for n in fitting if n <= 32), default=fitting[0])
     facts = {"num_frames": config.num_frames, "patch_size": patch, "fragment_size": fragment}
     return InternVideo2VideoProcessor(**{**facts, **sizes, **colour, **options})

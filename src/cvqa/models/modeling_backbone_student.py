@@ -100,7 +100,7 @@ class BackboneStudentForVideoQualityAssessment(VideoQualityMixin, BackboneStuden
     def __init__(self, config: BackboneStudentConfig):
         super().__init__(config)
         self.backbone = make_backbone(config)
-        self.stages, channels, unused = trace_backbone(config)
+        self.stages, channels, unused = trace_backbone(config, self.backbone)
         for name in unused:
             # Distributed training waits for the gradients of all that train.
             self.backbone.get_parameter(name).requires_grad_(False)
@@ -138,6 +138,7 @@ class BackboneStudentForVideoQualityAssessment(VideoQualityMixin, BackboneStuden
                 "width)"
             )
         batch_size = pixel_values_videos.shape[0]
+        pixel_values_videos = pixel_values_videos.to(self.head.weight.dtype)
         if output_hidden_states is None:
             output_hidden_states = self.config.output_hidden_states
         outputs = run_backbone(
@@ -183,7 +184,7 @@ def run_backbone(backbone: PreTrainedModel, pixel_values: torch.Tensor, **kwargs
     return backbone(**{backbone.main_input_name: pixel_values}, **kwargs)
 
 
-def trace_backbone(config: BackboneStudentConfig) -> tuple[list[int], list[int], list[str]]:
+def trace_backbone(config: BackboneStudentConfig, backbone: PreTrainedModel) -> tuple[list[int], list[int], list[str]]:
     """What the backbone gives for a clip of the configured size, found on the meta device, where nothing is computed.
 
     Returns:
@@ -194,12 +195,12 @@ def trace_backbone(config: BackboneStudentConfig) -> tuple[list[int], list[int],
         ValueError: The backbone does not take such clips, or has no such outputs.
     """
     frames, side = (config.num_frames,) if config.is_video_backbone else (), config.image_size
-    traced = copy.deepcopy(config)
-    traced.backbone_config.dtype = None
     with torch.device("meta"), torch.enable_grad():
-        backbone = make_backbone(traced).eval()
+        # While a folder is being loaded, the model itself is there.
+        traced = backbone if backbone.device.type == "meta" else make_backbone(copy.deepcopy(config))
+        traced.eval()
         try:
-            outputs = run_backbone(backbone, torch.empty(1, *frames, 3, side, side), output_hidden_states=True)
+            outputs = run_backbone(traced, torch.empty(1, *frames, 3, side, side), output_hidden_states=True)
             states = [*outputs.hidden_states, outputs.last_hidden_state]
             stages = choose_stages(states, config.feature_stages)
         except Exception as error:  # whatever the many models of transformers raise
@@ -207,8 +208,9 @@ def trace_backbone(config: BackboneStudentConfig) -> tuple[list[int], list[int],
                 f"a backbone of type {config.backbone_config.model_type} cannot be used for clips of "
                 f"{config.num_frames} frames of {side}x{side} with feature_stages {config.feature_stages}: {error}"
             ) from error
-        names, parameters = zip(*backbone.named_parameters())
+        names, parameters = zip(*traced.named_parameters())
         gradients = torch.autograd.grad(sum(states[index].sum() for index in stages), parameters, allow_unused=True)
+        traced.train()  # as a fresh model is
     channels = [states[index].shape[1 if states[index].ndim == 4 else 2] for index in stages]
     return stages, channels, [name for name, gradient in zip(names, gradients) if gradient is None]
 

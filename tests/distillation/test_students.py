@@ -1,0 +1,90 @@
+"""Which models names stand for, and the processors that fit them."""
+
+import pytest
+import torch
+from real_clips import save_tiny_model
+from tiny_student import save_tiny_student
+from transformers import ResNetConfig, ResNetModel, ViTConfig, ViTImageProcessor
+
+from cvqa.distillation.students import STUDENTS, build_processor, build_student, model_names
+from cvqa.models import (
+    BackboneStudentConfig,
+    BackboneStudentForVideoQualityAssessment,
+    InternVideo2ForVideoQualityAssessment,
+    InternVideo2VideoProcessor,
+)
+
+
+TINY_RESNET = {"layer_type": "basic", "embedding_size": 8, "hidden_sizes": [8, 8, 8, 8], "depths": [1, 1, 1, 1]}
+
+
+@pytest.mark.parametrize("name", STUDENTS)
+def test_every_name_is_a_student_for_clips_of_8_frames_of_224(name):
+    with torch.device("meta"):
+        model = build_student(name)
+    assert (model.config.num_frames, model.config.image_size) == (8, 224)
+    processor = build_processor(model.config)
+    assert (processor.num_frames, processor.crop_size.height) == (8, 224)
+    assert processor.fragment_size % model.config.patch_size == 0
+    processor(torch.zeros(8, 64, 64, 3, dtype=torch.uint8), spatial_mode="fragments")
+
+
+def test_a_size_is_of_the_family_of_the_teacher(caplog):
+    with torch.device("meta"):
+        model = build_student("Ti", num_frames=4, drop_path_rate=None)
+    assert type(model) is InternVideo2ForVideoQualityAssessment and model.config.num_frames == 4
+    assert "Ti starts from RANDOM weights" in caplog.text
+
+
+def test_an_unknown_name_is_refused_with_the_known_ones():
+    with pytest.raises(ValueError, match="unknown model 'resnet19'") as refused:
+        build_student("resnet19")
+    assert all(name in str(refused.value) for name in model_names())
+
+
+def test_any_type_of_transformers_with_settings_of_student_and_backbone():
+    model = build_student("vit", image_size=64, feature_stages=[1, 2], num_hidden_layers=2, hidden_size=48,
+                          num_attention_heads=2, intermediate_size=64, label_kind="vmaf")  # fmt: skip
+    config = model.config
+    assert (config.label_kind, config.backbone_config.image_size, config.backbone_config.hidden_size) == (
+        "vmaf",
+        64,
+        48,
+    )
+    assert model.stages == [1, 2]
+
+
+def test_what_cannot_be_a_backbone_is_refused_with_the_reason():
+    config = BackboneStudentConfig(backbone_config=ViTConfig(image_size=64), image_size=96)
+    with pytest.raises(ValueError, match="a backbone of type vit cannot be used for clips of 8 frames of 96x96"):
+        BackboneStudentForVideoQualityAssessment(config)
+
+
+def test_folders_of_quality_models_are_loaded(tmp_path):
+    for save in (save_tiny_model, save_tiny_student):
+        folder = save(tmp_path / save.__name__)
+        model = build_student(str(folder))
+        assert model.config.label_kind == "vmaf"
+        processor = build_processor(model.config, [str(folder)], num_frames=3)
+        assert processor.num_frames == 3 and processor.crop_size.height == model.config.image_size
+
+
+def test_a_checkpoint_of_transformers_becomes_the_backbone_with_its_weights(tmp_path):
+    torch.manual_seed(0)
+    backbone = ResNetModel(ResNetConfig(**TINY_RESNET)).eval()
+    backbone.save_pretrained(tmp_path / "resnet")
+    ViTImageProcessor(image_mean=[0.4, 0.5, 0.6], image_std=[0.1, 0.2, 0.3]).save_pretrained(tmp_path / "resnet")
+    student = build_student(str(tmp_path / "resnet"), image_size=64, num_frames=2)
+    for name, tensor in backbone.state_dict().items():
+        assert torch.equal(student.backbone.state_dict()[name], tensor)
+    processor = build_processor(student.config, [str(tmp_path / "resnet")])
+    assert type(processor) is InternVideo2VideoProcessor
+    assert (list(processor.image_mean), list(processor.image_std)) == ([0.4, 0.5, 0.6], [0.1, 0.2, 0.3])
+    assert (processor.num_frames, processor.crop_size.height) == (2, 64)
+
+
+def test_a_folder_with_a_configuration_only_is_a_student_with_random_weights(tmp_path, caplog):
+    ResNetConfig(**TINY_RESNET).save_pretrained(tmp_path)
+    model = build_student(str(tmp_path), image_size=64)
+    assert model.config.backbone_config.hidden_sizes == [8, 8, 8, 8]
+    assert "RANDOM" in caplog.text
