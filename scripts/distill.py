@@ -20,6 +20,7 @@ import cvqa  # noqa: F401 registers the models with the Auto classes
 from cvqa.distillation import DistillationArguments, DistillationTrainer
 from cvqa.distillation.run import (
     DataArguments,
+    begin,
     finish,
     load_data,
     model_facts,
@@ -45,18 +46,19 @@ def main() -> None:
         names, data, args = parser.parse_args_into_dataclasses()
         prepare(args)
         teacher = build_student(names.teacher, num_frames=data.num_frames)
-        teacher_facts = model_facts(teacher, names.teacher)
         student = build_student(names.student, num_frames=data.num_frames)
+        about = model_facts(student, names.student), model_facts(teacher, names.teacher)
         processor = build_processor(student.config, [names.student, names.teacher], **data.processor_options())
         splits = load_data(data, args, processor)
         trainer = DistillationTrainer(
             student, args, train_rows(data, args, splits), splits["validation"], processor, teacher=teacher
         )
         del teacher  # a cached one is not needed any more
+    begin(trainer, splits, data, started, *about)
     train(trainer)
     if names.save_teacher and args.teacher_mode == "joint":
         trainer.save_teacher(Path(args.output_dir) / "teacher")
-    finish(trainer, splits, data, started, names.student, teacher_facts)
+    finish(trainer, splits, data, started, *about)
 
 
 if __name__ == "__main__":

@@ -17,8 +17,10 @@ import cvqa  # noqa: F401 registers the models with the Auto classes
 from cvqa.distillation import QualityArguments, QualityTrainer
 from cvqa.distillation.run import (
     DataArguments,
+    begin,
     finish,
     load_data,
+    model_facts,
     prepare,
     train,
     train_rows,
@@ -44,11 +46,13 @@ def main() -> None:
         model = build_student(names.model, num_frames=data.num_frames)
         freeze_blocks(model, names.trainable_blocks)
         set_drop_path(model, names.drop_path_rate)
+        about = model_facts(model, names.model)
         processor = build_processor(model.config, [names.model], **data.processor_options())
         splits = load_data(data, args, processor)
         trainer = QualityTrainer(model, args, train_rows(data, args, splits), splits["validation"], processor)
+    begin(trainer, splits, data, started, about)
     train(trainer)
-    finish(trainer, splits, data, started, names.model)
+    finish(trainer, splits, data, started, about)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from distillation.tiny import PROCESSOR, make_table, tiny_model
+from distillation.tiny import PROCESSOR, encode, make_table, tiny_model
 from transformers import AutoModel, AutoVideoProcessor
 
 from cvqa.distillation import QualityArguments
@@ -87,6 +87,36 @@ def test_training_goes_without_a_cache(run, models, tmp_path):
     run("train_teacher", *streamed, "--num_train_epochs", 2, "--resume_from_checkpoint", "last")
     assert not (tmp_path / "cache").exists()
     assert json.loads((folder / "run.json").read_text())["steps"] == 4
+
+
+def test_videos_without_scores_are_distilled_too_and_an_unfinished_run_says_what_it_was(
+    run, models, tmp_path, caplog, monkeypatch
+):
+    folder = tmp_path / "unlabelled" / "deeper"
+    folder.mkdir(parents=True)
+    for crf in (25, 45):
+        (folder / f"other_{crf}.mp4").write_bytes(encode("retina", crf))
+    (folder / "notes.txt").write_text("no video")
+    distil = ["--teacher", models / "teacher", "--student", models / "student", "--teacher_mode", "frozen"]
+    distil += ["--unlabelled", folder.parent, "--num_train_epochs", 1, "--output_dir", tmp_path / "run"]
+    run("distill", *distil)
+    facts = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert facts["data"]["videos"]["train"] == 14
+    assert facts["data"]["unlabelled"] == 2
+    assert facts["data"]["contents"]["train"] == 4
+    assert facts["steps"] == 3 and "test" in facts
+    assert "notes.txt" in caplog.text
+
+    def stop(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("transformers.Trainer.train", stop)
+    with pytest.raises(SystemExit):
+        run("distill", *distil[:-1], tmp_path / "stopped")
+    stopped = json.loads((tmp_path / "stopped" / "run.json").read_text())
+    assert stopped["steps"] == 0 and "test" not in stopped
+    for name in ("versions", "data", "model", "teacher", "seed"):
+        assert stopped[name] == facts[name]
 
 
 def test_a_cached_teacher_is_asked_once_for_all_students(run, models, tmp_path):

@@ -14,8 +14,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 import torch
-from datasets import Dataset, DatasetDict, disable_progress_bars
-from transformers import PreTrainedModel, set_seed
+from datasets import Dataset, DatasetDict, concatenate_datasets, disable_progress_bars
+from transformers import AutoModel, PreTrainedModel, set_seed
 from transformers.utils import logging as transformers_logging
 
 from ..data import StreamedVideos, cache_frames, check_copies, get_scale, load_quality_dataset
@@ -62,6 +62,9 @@ class DataArguments:
     frame_sampling: str | None = field(default=None, metadata={"help": "uniform or window."})
     frame_stride: int | None = field(default=None, metadata={"help": "Stride of the frames of a window."})
     spatial_mode: str | None = field(default=None, metadata={"help": "resize or fragments."})
+    unlabelled: str | None = field(
+        default=None, metadata={"help": "Folder of videos without scores, to distil on beside the training videos."}
+    )
     fragment_size: int | None = field(
         default=None, metadata={"help": "Side of a native-resolution fragment in pixels."}
     )
@@ -122,6 +125,8 @@ def load_splits(data: DataArguments, processor: InternVideo2VideoProcessor, nati
     missing = [name for name in ("train", "validation") if name not in splits]
     if missing:
         raise ValueError(f"the data set has no {' and no '.join(missing)} rows; training needs both")
+    if data.unlabelled:
+        splits["train"] = concatenate_datasets([splits["train"], unlabelled_videos(data.unlabelled)])
     check_copies(splits)
     if data.stream or not data.cache_frames:
         return splits
@@ -144,10 +149,50 @@ def train_rows(data: DataArguments, args: QualityArguments, splits: DatasetDict)
     return StreamedVideos(train, args.train_batch_size, args.seed, args.process_index, args.world_size)
 
 
+def unlabelled_videos(folder: str | os.PathLike) -> Dataset:
+    """Rows with the `video` of every file in `folder` and below, and nothing else; those that are no video are left out
+    when their frames are cached.
+
+    Copies of a test video are found (`check_copies`); other encodes of its content cannot be: keep them out.
+
+    Raises ValueError for a folder without files.
+    """
+    files = sorted(str(path.resolve()) for path in Path(folder).rglob("[!.]*") if path.is_file())
+    if not files:
+        raise ValueError(f"{folder}: holds no files, so there is nothing to distil on without scores")
+    return Dataset.from_dict({"video": files})
+
+
 def last_checkpoint(folder: str | os.PathLike) -> str | None:
     """The newest checkpoint in `folder` that was written to the end, or None."""
-    checkpoints = [path.parent for path in Path(folder).glob("checkpoint-*/trainer_state.json")]
+    checkpoints = [path.parent for path in Path(folder).glob("checkpoint-*/trainer_state.json") if is_json(path)]
     return str(max(checkpoints, key=lambda path: int(path.name.split("-")[-1]))) if checkpoints else None
+
+
+def is_json(path: Path) -> bool:
+    """Trainer writes its state last, but not at once: a kill can leave half of it."""
+    try:
+        return bool(json.loads(path.read_text(encoding="utf-8")))
+    except ValueError:
+        return False
+
+
+def begin(
+    trainer: QualityTrainer,
+    splits: DatasetDict,
+    data: DataArguments,
+    started: float,
+    model: dict,
+    teacher: dict | None = None,
+) -> None:
+    """Write `run.json` with what is known before training, so that a run that was stopped can be told, too.
+
+    Args:
+        model, teacher: their `model_facts`.
+    """
+    if trainer.is_world_process_zero():
+        facts = run_facts(trainer, splits, data, started) | models_facts(trainer, model, teacher)
+        write_text(Path(trainer.args.output_dir) / "run.json", json_text(facts))
 
 
 def train(trainer: QualityTrainer) -> None:
@@ -164,22 +209,24 @@ def finish(
     splits: DatasetDict,
     data: DataArguments,
     started: float,
-    model_name: str,
+    model: dict,
     teacher: dict | None = None,
 ) -> None:
     """Save the model, evaluate it on the test split with a report in `test/`, and write `run.json` and the card.
 
     Args:
-        model_name: what the weights of the model started from.
-        teacher: `model_facts` of the teacher.
+        model, teacher: their `model_facts`.
     """
     folder = Path(trainer.args.output_dir)
     trainer.save_model(str(folder), _internal_call=True)  # not to be published yet
+    peak = peak_gpu_memory(trainer)
     if trainer.is_world_process_zero():
-        figures = {}
+        figures, trained = {}, trainer.models()[0]
+        if trainer.is_fsdp_enabled:  # a part of it here would wait for the other processes
+            trained = AutoModel.from_pretrained(folder, dtype=torch.float32).to(trainer.args.device)
         if "test" in splits:
             summary, rows = evaluate_dataset(
-                trainer.models()[0],
+                trained,
                 trainer.processing_class,
                 splits["test"],
                 model_name=folder.name,
@@ -191,10 +238,10 @@ def finish(
             print(text_table(summary))
             save_report(folder / "test", summary, [{**row, "file": public_path(row["file"])} for row in rows])
             figures = {figure.metric: figure.value for figure in summary.figures if figure.subset == "all"}
-        facts = run_facts(trainer, splits, data, started) | {
-            "model": model_facts(trainer.models()[0], model_name),
-            "teacher": teacher and {"mode": trainer.args.teacher_mode, **teacher},
-            "cost": cost_facts(trainer.models()[0], trainer.processing_class),
+        facts = run_facts(trainer, splits, data, started) | models_facts(trainer, model, teacher)
+        facts |= {
+            "peak_gpu_memory_gib": peak,
+            "cost": cost_facts(trained, trainer.processing_class),
             "test": figures,
         }
         write_text(folder / "run.json", json_text(facts))
@@ -207,6 +254,19 @@ def finish(
         except (HubError, ValueError, OSError) as error:
             sys.exit(f"{error}; the model is saved: python scripts/push_to_hub.py {folder} {trainer.hub_model_id}")
     trainer.accelerator.end_training()
+
+
+def peak_gpu_memory(trainer: QualityTrainer) -> float | None:
+    """GiB allocated at most on the fullest GPU; to be called on every process."""
+    device = trainer.args.device
+    if device.type != "cuda":
+        return None
+    peak = torch.tensor([torch.cuda.max_memory_allocated()], dtype=torch.float64, device=device)
+    return round(trainer.accelerator.gather(peak).max().item() / 2**30, 1)
+
+
+def models_facts(trainer: QualityTrainer, model: dict, teacher: dict | None) -> dict:
+    return {"model": model, "teacher": teacher and {"mode": trainer.args.teacher_mode, **teacher}}
 
 
 def run_facts(trainer: QualityTrainer, splits: DatasetDict, data: DataArguments, started: float) -> dict:
@@ -223,6 +283,7 @@ def run_facts(trainer: QualityTrainer, splits: DatasetDict, data: DataArguments,
         "versions": {"python": platform.python_version(), **{name: version(name) for name in packages}},
         "device": torch.cuda.get_device_name() if is_cuda else args.device.type,
         "processes": args.world_size,
+        "sharded": trainer.is_fsdp_enabled,
         "mixed_precision": trainer.accelerator.mixed_precision,
         "seed": args.seed,
         "split_seed": data.split_seed,
@@ -239,7 +300,8 @@ def run_facts(trainer: QualityTrainer, splits: DatasetDict, data: DataArguments,
             "dataset": Path(data.dataset).name,
             "scale": scale.as_config(),
             "videos": {name: len(split) for name, split in splits.items()},
-            "contents": {name: len(set(split["content_id"])) for name, split in splits.items()},
+            "contents": {name: len(set(filter(None, split["content_id"]))) for name, split in splits.items()},
+            "unlabelled": sum(label is None for label in splits["train"]["label"]),
             "fingerprint": fingerprint(splits),
             "codecs": sorted(set(filter(None, splits["train"]["codec"]))),
             "resolutions": resolutions(splits["train"]),

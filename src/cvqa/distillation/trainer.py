@@ -90,7 +90,7 @@ class DistillationTrainer(QualityTrainer):
             if dataset is not None:
                 collator.outputs = ask_teacher(
                     teacher,
-                    dataset,
+                    getattr(dataset, "rows", dataset),  # of streamed ones
                     collator,
                     accelerator=self.accelerator,
                     cache_dir=args.teacher_cache_dir,
