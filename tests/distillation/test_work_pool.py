@@ -1,5 +1,6 @@
 """Tasks in long-lived processes: order, errors, death."""
 
+import multiprocessing
 import os
 
 import pytest
@@ -12,7 +13,7 @@ def work(task):
         raise ValueError("the reason\nand more")
     if task == "die":
         os._exit(3)
-    return task, os.getpid()
+    return task, os.getpid(), multiprocessing.get_start_method()
 
 
 @pytest.fixture(scope="module")
@@ -31,6 +32,8 @@ def test_processes_live_through_many_tasks(pool):
     assert all(result[0] == task and error is None for task, result, error in done)
     assert os.getpid() not in {result[1] for _, result, _ in done}
     assert len({result[1] for _, result, _ in done}) <= 2
+    # What a process starts, like the workers of a DataLoader, it starts as this one would: fast.
+    assert {result[2] for _, result, _ in done} == {multiprocessing.get_start_method()}
 
 
 @pytest.mark.slow
@@ -65,7 +68,10 @@ def test_so_it_does_with_one_job():
 def test_one_job_is_done_here_and_errors_are_told_alike(capfd):
     with work_pool(1, work) as pool:
         done = {task: (result, error) for task, result, error in pool.run(["fail", 1])}
-    assert done == {"fail": (None, "ValueError: the reason"), 1: ((1, os.getpid()), None)}
+    assert done == {
+        "fail": (None, "ValueError: the reason"),
+        1: ((1, os.getpid(), multiprocessing.get_start_method()), None),
+    }
     assert "Traceback" in capfd.readouterr().err
 
 

@@ -65,7 +65,7 @@ class WorkPool:
 
     def _start(self) -> tuple[multiprocessing.Process, Connection]:
         ours, theirs = self._context.Pipe()
-        process = self._context.Process(target=serve, args=(theirs, self.work))
+        process = self._context.Process(target=serve, args=(theirs, self.work, multiprocessing.get_start_method()))
         process.start()
         theirs.close()
         return process, ours
@@ -94,8 +94,10 @@ def work_pool(jobs: int, work: Callable) -> Iterator[WorkPool | InThisProcess]:
             yield pool
 
 
-def serve(connection: Connection, work: Callable) -> None:
+def serve(connection: Connection, work: Callable, start_method: str) -> None:
     """Do what comes, until there is nobody any more to ask for it."""
+    # Or the workers of every DataLoader would start as this process did, and import everything anew.
+    multiprocessing.set_start_method(start_method, force=True)
     try:
         while True:
             connection.send(attempt(work, connection.recv()))
