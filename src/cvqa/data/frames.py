@@ -10,6 +10,8 @@ import multiprocessing
 import os
 import shutil
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -220,7 +222,7 @@ def fill_store(folder: Path, missing: dict[str, str], decode, num_proc: int) -> 
         # A forked process has the main script already, whether or not that guards its start.
         forks = "fork" in multiprocessing.get_all_start_methods()
         context = multiprocessing.get_context("fork" if forks else None)
-        with ProcessPoolExecutor(min(num_proc, len(chunks)), context, torch.set_num_threads, (1,)) as pool:
+        with ProcessPoolExecutor(min(num_proc, len(chunks)), context, start_worker, (os.getpid(),)) as pool:
             try:
                 futures = {pool.submit(fill_file, folder, chunk, decode): len(chunk) for chunk in chunks}
                 for future in as_completed(futures):
@@ -234,6 +236,18 @@ def fill_store(folder: Path, missing: dict[str, str], decode, num_proc: int) -> 
             except BaseException:
                 pool.shutdown(cancel_futures=True)
                 raise
+
+
+def start_worker(parent: int) -> None:
+    torch.set_num_threads(1)  # a forked process hangs in the thread pool that its parent may have used
+    threading.Thread(target=leave_with, args=(parent,), daemon=True).start()
+
+
+def leave_with(parent: int) -> None:
+    """End this process once its parent is gone, killed: nobody else would."""
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(1)
 
 
 def fill_file(folder: Path, chunk: dict[str, str], decode) -> None:
