@@ -141,7 +141,7 @@ def test_native_frames_serve_a_processor_that_resizes():
 
 
 def test_other_names_are_refused():
-    with pytest.raises(ValueError, match="no augmentation is called 'strong'; choose one of quality, published"):
+    with pytest.raises(ValueError, match="no augmentation is called 'strong'; choose one of quality, luma, published"):
         QualityCollator(PROCESSOR, augment="strong")
     assert QualityCollator(PROCESSOR).augmentation is None
     assert QualityCollator(PROCESSOR, augment=True).augmentation is get_augmentation("quality")

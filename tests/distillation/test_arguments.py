@@ -97,7 +97,7 @@ def test_command_line(tmp_path):
         ),
         ({"teacher_mode": "cached", "loss_weights": {"hidden_states": 1}}, "hidden states are too large to be cached"),
         ({"hidden_layers": "[20, 6]"}, "give pairs of teacher and student layers"),
-        ({"augment": "strong"}, "unknown augment 'strong': choose one of quality, published, none"),
+        ({"augment": "strong"}, "unknown augment 'strong': choose one of quality, luma, published, none"),
         ({"views": 0}, "views is 0; give 1 or more"),
         ({"early_stopping_patience": 0}, "early_stopping_patience is 0"),
         ({"remove_unused_columns": True}, "leave it False"),

@@ -1,6 +1,7 @@
 """What may happen to a training clip: nothing that its label would not survive, or what was published.
 
 `"quality"` leaves the quality as it is: another place in the frame, mirroring, and (by the collator) another moment.
+`"luma"` also does what leaves luma as it is, for labels that see nothing else, such as VMAF, PSNR and SSIM of luma.
 `"published"` is what InternVQA (arXiv 2502.19026) took over from action recognition. It rescales strongly and changes
 colours, contrast and sharpness, and so the very quality that the label describes; it is here to compare with.
 
@@ -43,6 +44,28 @@ def quality_view(frames, processor, generator) -> torch.Tensor:
     return view.flip(-1) if generator.random() < 0.5 else view
 
 
+def luma_view(frames, processor, generator) -> torch.Tensor:
+    """As "quality", and half of the time each: upside down, turned by transposition (of a square view), in grey.
+
+    Right for labels that are computed from luma and do not tell directions apart (VMAF, PSNR, SSIM); viewers do see
+    colour, and know which way is up.
+    """
+    view = quality_view(frames, processor, generator)
+    upside_down, transposed, grey = generator.random(3) < 0.5
+    if upside_down:
+        view = view.flip(-2)
+    if transposed and view.shape[-1] == view.shape[-2]:
+        view = view.transpose(-1, -2)
+    return luma(view) if grey else view
+
+
+def luma(frames: torch.Tensor) -> torch.Tensor:
+    """Uint8 RGB (..., 3, height, width) to grey in the same shape: luma of BT.601, within a level."""
+    red, green, blue = (frames.select(-3, channel).to(torch.int32) for channel in range(3))
+    grey = (77 * red + 150 * green + 29 * blue + 128) >> 8
+    return grey.to(torch.uint8).unsqueeze(-3).expand(frames.shape)
+
+
 def published_view(frames, processor, generator) -> torch.Tensor:
     """RandAugment m7-n4-mstd0.5-inc1 at native size, random resized crop, mirroring, random erasing at 0.25."""
     size = (processor.crop_size.height, processor.crop_size.width)
@@ -51,7 +74,11 @@ def published_view(frames, processor, generator) -> torch.Tensor:
     return random_erasing(view, processor, generator) if generator.random() < 0.25 else view
 
 
-AUGMENTATIONS = {"quality": Augmentation(quality_view), "published": Augmentation(published_view, 2, native=True)}
+AUGMENTATIONS = {
+    "quality": Augmentation(quality_view),
+    "luma": Augmentation(luma_view),
+    "published": Augmentation(published_view, 2, native=True),
+}
 
 
 def get_augmentation(name: str | bool | None) -> Augmentation | None:

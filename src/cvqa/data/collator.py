@@ -28,6 +28,7 @@ class QualityCollator:
     Without `augment` the pixels are those of `processor(path)`, bit for bit. With "quality" (or True), they vary in
     ways that leave the quality as it is: another window in time (of cached frames, one of those that were cached),
     another place in the frame, mirroring. Nothing is rescaled beyond what the processor does, and no colour changes.
+    "luma" adds what labels computed from luma do not see: grey, upside down, transposed.
     With "published", they vary as in the published method, see `augmentation`, and each row gives two clips, one
     after the other.
 

@@ -29,7 +29,8 @@ class QualityArguments(TrainingArguments):
             `--loss_weights '{"plcc": 1, "rank": 0.3}'`. What is given replaces the default as a whole.
         augment (`str`, defaults to `"quality"`):
             `"quality"`: train on random windows, crops (or fragments) and mirrored clips, none of which changes the
-            quality that the label describes. `"published"`: RandAugment, resized crops and erasing, two clips of each
+            quality that the label describes. `"luma"`: also in grey, upside down and transposed, for labels such as
+            VMAF that are computed from luma. `"published"`: RandAugment, resized crops and erasing, two clips of each
             video of a batch, as InternVQA does; it needs frames cached with `native=True`. `"none"`: always the clip
             that evaluation looks at. See `cvqa.data.augmentation`. Evaluation never augments.
         views (`int`, *optional*):

@@ -128,7 +128,7 @@ class VideoScorer:
                 qualities.update(zip(windows, self._qualities([torch.stack(clip) for clip in frames])))
                 if progress:
                     progress(len(qualities), len(plan.windows))
-        return plan.result(path, self.name, qualities)
+        return plan.result(path, self.name, qualities, self.model.config.score_interval)
 
     def score_many(
         self, paths: Iterable[str | os.PathLike], segments: float | None = None, progress: Progress | None = None

@@ -46,6 +46,10 @@ class VideoQualityConfig(PreTrainedConfig):
         score_mapping (`dict`, *optional*): Fitted increasing function from a raw logit to a label,
             `{"name": "linear" | "logistic4", "parameters": [...]}`; `None` takes the logit as it is. See
             `quality_score` of the models.
+        score_interval (`dict`, *optional*): How far scores were off on held-out contents, `{"coverage": 0.9, "scores":
+            [...], "margins": [...]}`: half-widths, in points of 0 to 100, at rising scores. With the spread of its
+            views they give an interval that held the true score for this share of the videos; without them, the
+            interval of a score tells that spread alone. See `video_scores`.
     """
 
     # What holds `custom_pipelines`: a plain dictionary where the code comes with the folder. The package has its own.
@@ -58,6 +62,7 @@ class VideoQualityConfig(PreTrainedConfig):
     higher_is_better: bool = True
     label_kind: str = "mos"
     score_mapping: dict[str, Any] | None = None
+    score_interval: dict[str, Any] | None = None
 
     def __post_init__(self, **kwargs):
         # One output that is a number, not a class: what the Auto classes and pipelines go by.
@@ -77,6 +82,16 @@ class VideoQualityConfig(PreTrainedConfig):
             raise ValueError(f"unknown label_kind {self.label_kind!r}: choose one of {', '.join(LABEL_KINDS)}")
         if not self.score_min < self.score_max:
             raise ValueError(f"score_min {self.score_min} is not below score_max {self.score_max}")
+        interval = self.score_interval
+        if interval is not None and not (
+            0 < interval.get("coverage", 0) < 1
+            and len(interval.get("scores", ())) == len(interval.get("margins", ())) > 0
+            and list(interval["scores"]) == sorted(interval["scores"])
+        ):
+            raise ValueError(
+                f"score_interval {interval} is neither None nor a coverage between 0 and 1 with as many margins as "
+                "rising scores"
+            )
         if self.score_mapping is None:
             return
         name, parameters = self.score_mapping.get("name"), self.score_mapping.get("parameters", ())

@@ -143,12 +143,13 @@ class VideoQualityPipeline(ChunkPipeline):
         try:
             if last["error"] is not None:
                 raise VideoError(last["file"], last["error"])
-            score = last["plan"].result(last["file"], model, {part["window"]: part["quality"] for part in parts})
+            qualities = {part["window"]: part["quality"] for part in parts}
+            score = last["plan"].result(last["file"], model, qualities, self.model.config.score_interval)
         except VideoError as error:
             score = VideoScore(file=last["file"], model=model, error=error.reason)
         stretches = {name: [s._asdict() for s in getattr(score, name)] for name in ("segments", "views")}
-        interval = None if score.interval is None else list(score.interval)
-        return {**vars(score), **stretches, "interval": interval, "label": self.model.config.id2label[0]}
+        bounds = {name: getattr(score, name) and list(getattr(score, name)) for name in ("interval", "spread")}
+        return {**vars(score), **stretches, **bounds, "label": self.model.config.id2label[0]}
 
     def save_pretrained(self, save_directory: str | os.PathLike, **kwargs: Any) -> None:
         """Model and video processor, with the code of both and of the pipeline."""

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from .video_reader import VideoError, refuse_hdr
-from .video_scores import Segment, VideoScore, mean_and_interval
+from .video_scores import Segment, VideoScore, calibrated_interval, mean_and_interval
 from .video_views import FrameSampling, equal_steps, frames_between, spread_views
 
 
@@ -87,8 +87,16 @@ class VideoPlan:
                     if not uses[index]:
                         del frames[index]
 
-    def result(self, file: str | os.PathLike, model: str, qualities: Mapping[Window, float]) -> VideoScore:
+    def result(
+        self,
+        file: str | os.PathLike,
+        model: str,
+        qualities: Mapping[Window, float],
+        calibration: Mapping[str, Any] | None = None,
+    ) -> VideoScore:
         """The score of the video from the quality of every window, 0 to 100.
+
+        `calibration`: `score_interval` of the model's configuration.
 
         Raises VideoError if a quality is not a finite number.
         """
@@ -101,11 +109,13 @@ class VideoPlan:
         )
         # Of a video with too few frames, several views are the same one: they must not count as agreement.
         distinct = dict.fromkeys(window for _, window in self._views)
-        score, interval = mean_and_interval([float(qualities[window]) for window in distinct])
+        values = [float(qualities[window]) for window in distinct]
+        score, spread = mean_and_interval(values)
         return VideoScore(
             file=file,
             score=score,
-            interval=interval,
+            interval=calibrated_interval(values, calibration) if calibration else spread,
+            spread=spread,
             segments=segments,
             model=model,
             views=views,

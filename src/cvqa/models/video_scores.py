@@ -22,9 +22,12 @@ class VideoScore:
     Attributes:
         file: the path as it was given.
         score: quality from 0 to 100, higher is better; None if the file could not be scored.
-        interval: (low, high), the 95% interval of the score that the spread of the views gives, within 0 to 100.
-            It tells how far the score would move had other moments been looked at, not how far the model may be
-            wrong. A single view has no spread: the interval is then the whole scale. None on failure.
+        interval: (low, high) within 0 to 100; None on failure. Of a calibrated model (`score_interval` in its
+            configuration) the interval that held the true score for the share of held-out videos that the
+            configuration states. Of others it is `spread`.
+        spread: (low, high), the 95% interval of the score that the spread of the views gives, within 0 to 100. It
+            tells how far the score would move had other moments been looked at, not how far the model may be wrong.
+            A single view has no spread: it is then the whole scale. None on failure.
         segments: the course of quality in the steps asked for, covering the whole video; else empty.
         model: the folder or repository that scored.
         error: why the file could not be scored, in one line; None if it was scored.
@@ -44,6 +47,7 @@ class VideoScore:
     width: int | None = None
     height: int | None = None
     codec: str | None = None
+    spread: tuple[float, float] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON object of one file: file, score, interval, segments, model, error; scores with 4 decimals."""
@@ -62,8 +66,28 @@ def mean_and_interval(values: list[float]) -> tuple[float, tuple[float, float]]:
     mean = float(np.mean(values))
     if len(values) < 2:
         return mean, (0.0, 100.0)
-    margin = float(stdtrit(len(values) - 1, 0.975) * np.std(values, ddof=1) / np.sqrt(len(values)))
+    margin = half_width(values)
     return mean, (max(mean - margin, 0.0), min(mean + margin, 100.0))
+
+
+def calibrated_interval(values: list[float], calibration: dict[str, Any]) -> tuple[float, float]:
+    """The interval of the mean of the views' scores for the stated coverage, within 0 to 100.
+
+    Its half-width is the root of the sum of the squares of the margin at that score, between the given ones linearly,
+    and of the half-width that the spread of the views gives; a single view has none.
+
+    Args:
+        calibration: `score_interval` of a configuration.
+    """
+    mean = float(np.mean(values))
+    margin = float(np.interp(mean, calibration["scores"], calibration["margins"]))
+    width = float(np.hypot(margin, half_width(values) if len(values) > 1 else 0.0))
+    return max(mean - width, 0.0), min(mean + width, 100.0)
+
+
+def half_width(values: list[float]) -> float:
+    """Of the 95% interval of the mean of two values or more, by Student's t."""
+    return float(stdtrit(len(values) - 1, 0.975) * np.std(values, ddof=1) / np.sqrt(len(values)))
 
 
 def one_line(error: object) -> str:

@@ -1,0 +1,1 @@
+"""From sources to the student that comes with the package, in phases; see `recipe`."""

@@ -1,0 +1,138 @@
+"""The phases from sources to the student that comes with the package; each is skipped where its output is there."""
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+from transformers import AutoModel
+
+from ..data import build_ladder
+from ..files import json_text, write_text
+from ..hub.model_card import model_card
+from .report import evaluate
+from .scoring import fit_interval, refit_mapping, score_files
+from .settings import Settings
+from .training import load_frames, load_rows, shipped_processor, train_student, train_teacher
+
+
+logger = logging.getLogger(__name__)
+
+PHASES = ("ladder", "frames", "teacher", "student", "calibrate", "evaluate", "assets")
+ASSETS = Path(__file__).parents[1] / "assets" / "student"
+MAX_BYTES = 16_000_000
+
+
+class Recipe:
+    """
+    The recipe of the default student in one folder.
+
+    Args:
+        sources: what `build_ladder` takes; None where the ladder is there already.
+        output: ladder, frames, teacher, student and report go into this folder.
+        settings: what decides the outcome.
+        workers: processes that encode, decode and load; they decide nothing.
+        assets: folder that the shipped model is written to.
+    """
+
+    def __init__(self, sources, output: Path, settings: Settings, workers: int = 0, assets: Path = ASSETS):
+        self.sources, self.output, self.settings = sources, Path(output), settings
+        self.workers, self.assets_folder = workers, Path(assets)
+
+    def run(self, phases: Sequence[str] = PHASES) -> None:
+        """Raises ValueError for a phase that there is not, or one whose input is missing."""
+        for name in phases:
+            if name not in PHASES:
+                raise ValueError(f"no phase is called {name!r}; there are {', '.join(PHASES)}")
+        torch.backends.cudnn.benchmark = True  # clips have one size
+        self.output.mkdir(parents=True, exist_ok=True)
+        for name in (name for name in PHASES if name in phases):
+            started = time.monotonic()
+            phase: Callable[[], None] = getattr(self, name)
+            phase()
+            logger.info("%s: %.0f s", name, time.monotonic() - started)
+
+    def ladder(self) -> None:
+        folder = self.output / "ladder"
+        if (folder / "manifest.csv").is_file() and self.sources is None:
+            return
+        if self.sources is None:
+            raise ValueError(f"{folder}: no ladder there; name the sources to build it from")
+        settings = self.settings
+        summary = build_ladder(
+            self.sources,
+            folder,
+            workers=self.workers or None,
+            report=logger.info,
+            recipe=settings.recipe,
+            seed=settings.seed,
+            **settings.ladder,
+        )
+        logger.info("%s", summary)
+
+    def frames(self) -> None:
+        self._data()
+
+    def teacher(self) -> None:
+        if not self._is_done("teacher"):
+            train_teacher(self._data(), self.settings, self.output / "teacher", self.workers)
+
+    def student(self) -> None:
+        if not self._is_done("student"):
+            self._needs("teacher")
+            folders = self.output / "teacher", self.output / "student"
+            train_student(self._data(), self.settings, *folders, self.workers)
+
+    def calibrate(self) -> None:
+        """Mapping and interval of both models, on validation."""
+        for name in ("teacher", "student"):
+            self._needs(name)
+            folder, validation = self.output / name, self._data()["validation"]
+            model = AutoModel.from_pretrained(folder, dtype=torch.float32)
+            refit_mapping(model, shipped_processor(self.settings), validation, self.workers)
+            model.config.score_interval = None
+            _save_config(model, folder)
+            results = score_files(folder, validation["video"][:], self.workers)
+            model.config.score_interval = fit_interval(results, validation["score"][:], self.settings.coverage)
+            _save_config(model, folder)
+
+    def evaluate(self) -> None:
+        for name in ("teacher", "student"):
+            self._needs(name)
+        evaluate(self._rows(), self.settings, self.output, self.workers)
+
+    def assets(self) -> None:
+        """The folder that the package brings."""
+        self._needs("student")
+        source, target = self.output / "student", self.assets_folder
+        size = (source / "model.safetensors").stat().st_size
+        if size > MAX_BYTES:
+            raise ValueError(f"{source}: the weights have {size / 1e6:.1f} MB, more than {MAX_BYTES / 1e6:.0f} MB")
+        target.mkdir(parents=True, exist_ok=True)
+        kept = ("*config.json", "model.safetensors", "run.json", "report.md", "test/*")
+        for path in (path for pattern in kept for path in source.glob(pattern)):
+            copy = target / path.relative_to(source)
+            copy.parent.mkdir(exist_ok=True)
+            copy.write_bytes(path.read_bytes())
+        write_text(target / "README.md", model_card(target))
+
+    def _rows(self):
+        return load_rows(self.output / "ladder", self.settings)
+
+    def _data(self):
+        return load_frames(self._rows(), self.settings, self.output / "frames", self.workers)
+
+    def _is_done(self, name: str) -> bool:
+        return (self.output / name / "config.json").is_file()
+
+    def _needs(self, name: str) -> None:
+        if not self._is_done(name):
+            raise ValueError(f"{self.output / name}: no trained model there; run the phase {name} first")
+
+
+def _save_config(model, folder: Path) -> None:
+    """The configuration alone: the weights beside it stay as they are, and with them their number format."""
+    config = model.config.to_diff_dict()
+    config["dtype"] = "float16" if folder.name == "student" else "float32"
+    write_text(folder / "config.json", json_text(config))

@@ -1,0 +1,149 @@
+"""The evaluation of teacher and default student, as files and as text for the card."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from datasets import Dataset
+
+from ..data import build_ladder
+from ..data.ladder_dataset import load_ladder
+from ..evaluation import Summary, markdown_table, save_report
+from ..evaluation.bd_rate import bd_rate
+from ..files import json_text, write_text
+from .baselines import baseline_summaries
+from .scoring import covered, score_files, summarize_scores
+from .settings import Settings
+
+
+def evaluate(rows: dict[str, Dataset], settings: Settings, output: Path, workers: int) -> None:
+    """Writes OUTPUT/report: a folder per model and split, `report.md` and `report.json`."""
+    folder, student = output / "report", output / "student"
+    tests = [name for name in rows if name != "train"]
+    summaries, coverage = [], {}
+    for name in ("teacher", "student"):
+        for split in tests:
+            results = score_files(output / name, rows[split]["video"][:], workers)
+            summary, table = summarize_scores(results, rows[split], split, name)
+            save_report(folder / name / split.replace(":", "_"), summary, table)
+            summaries.append(_overall(summary) if split != "test" else summary)
+            if name == "student":
+                coverage[split] = {"share": covered(results, rows[split]["score"][:]), "videos": len(results)}
+    baselines = baseline_summaries(rows["test"], "test", workers)
+    comparisons = compare_bd_rates(rows["test"], settings, output, student, workers)
+    facts = {"coverage": coverage, "bd_rate": comparisons, "figures": [summary.to_dict() for summary in summaries]}
+    write_text(folder / "report.json", json_text(facts))
+    write_text(folder / "report.md", report_text(summaries, baselines, coverage, comparisons, settings))
+    add_to_model(student, folder)
+
+
+def add_to_model(student: Path, folder: Path) -> None:
+    """What the card of the student tells of the report: its test split, and the text."""
+    for name in ("results.json", "table.md", "predictions.csv", "scatter.png"):
+        target = student / "test" / name
+        target.parent.mkdir(exist_ok=True)
+        target.write_bytes((folder / "student" / "test" / name).read_bytes())
+    write_text(student / "report.md", (folder / "report.md").read_text(encoding="utf-8"))
+
+
+def compare_bd_rates(test: Dataset, settings: Settings, output: Path, student: Path, workers: int) -> dict:
+    """BD-rate of encoders against the first, from VMAF and from the student's scores, for contents of the test split.
+
+    Encodes of their own, as the encodes of a content in the ladder share no settings: OUTPUT/bd_ladder.
+    """
+    references = sorted(set(test["reference"][:]))[: settings.bd_contents]
+    recipe = [{"encoder": encoder, "quality": [0.0, 0.85]} for encoder in settings.bd_encoders]
+    ladder = output / "bd_ladder"
+    build_ladder(
+        references,
+        ladder,
+        workers=workers or None,
+        recipe=recipe,
+        encodes_per_source=settings.bd_levels * len(recipe),
+        max_frames=settings.ladder.get("max_frames", 64),
+        seed=settings.seed,
+    )
+    rows = load_ladder(ladder)
+    results = score_files(student, rows["video"][:], workers)
+    columns = zip(rows["content_id"][:], rows["encoder"][:], rows["bitrate_kbps"][:], rows["score"][:], results)
+    points: dict[tuple[str, str], list] = {}
+    for content, encoder, rate, vmaf, result in columns:
+        if result.score is not None:
+            points.setdefault((content, encoder), []).append((float(rate), vmaf, result.score))
+    anchor, *others = settings.bd_encoders
+    return {f"{other} against {anchor}": _bd_rates(points, anchor, other) for other in others}
+
+
+def _bd_rates(points: dict, anchor: str, other: str) -> dict:
+    contents, by_vmaf, by_score, undefined = sorted({content for content, _ in points}), [], [], []
+    for content in contents:
+        try:
+            curves = [np.array(points[content, encoder]).T for encoder in (anchor, other)]
+            pair = [bd_rate(curves[0][0], curves[0][k], curves[1][0], curves[1][k]) for k in (1, 2)]
+        except (KeyError, ValueError) as error:
+            undefined.append(f"{content}: {error}")
+            continue
+        by_vmaf.append(pair[0])
+        by_score.append(pair[1])
+    if not by_vmaf:
+        return {"contents": 0, "undefined": undefined}
+    difference = np.array(by_score) - by_vmaf
+    return {
+        "contents": len(by_vmaf),
+        "same_sign": float(np.mean(np.sign(by_score) == np.sign(by_vmaf))),
+        "mean_absolute_difference": float(np.abs(difference).mean()),
+        "mean_by_vmaf": float(np.mean(by_vmaf)),
+        "mean_by_score": float(np.mean(by_score)),
+        "undefined": undefined,
+    }
+
+
+def _overall(summary: Summary) -> Summary:
+    return replace(summary, figures=tuple(figure for figure in summary.figures if figure.subset == "all"))
+
+
+def report_text(
+    summaries: Sequence[Summary], baselines: Sequence[Summary], coverage: dict, comparisons: dict, settings: Settings
+) -> str:
+    """The report in Markdown, headings of the third level."""
+    lines = [
+        "### Teacher and student",
+        "",
+        "The whole video as `cvqa score` looks at it, against VMAF. `codec:` and `preset:` are kinds of encodes that "
+        "neither training nor validation has seen, of test contents.",
+        "",
+        markdown_table(*summaries),
+        "### Baselines without a model",
+        "",
+        markdown_table(*baselines),
+        "Of BRISQUE and NIQE no weights came with a package that could be installed; they were not measured.",
+        "",
+        "### Intervals",
+        "",
+        f"Made for {settings.coverage:.0%} of the validation videos; they held VMAF of:",
+        "",
+        *(f"- {split}: {found['share']:.1%} of {found['videos']} videos" for split, found in coverage.items()),
+        "",
+        "### BD-rate from scores, against BD-rate from VMAF",
+        "",
+        *(f"- {name}: {_told(found)}" for name, found in comparisons.items()),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _told(found: dict) -> str:
+    if not found["contents"]:
+        return "undefined for all contents"
+    return (
+        f"same sign for {found['same_sign']:.0%} of {found['contents']} test contents; "
+        f"mean {found['mean_by_vmaf']:.1f}% by VMAF, {found['mean_by_score']:.1f}% by scores; mean absolute difference "
+        f"{found['mean_absolute_difference']:.1f} percentage points"
+        + (f"; undefined for {len(found['undefined'])} more" if found["undefined"] else "")
+    )
+
+
+def read_report(output: Path) -> dict:
+    return json.loads((output / "report" / "report.json").read_text(encoding="utf-8"))

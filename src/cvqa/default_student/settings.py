@@ -1,0 +1,59 @@
+"""All that decides what the default student becomes, in one table."""
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The settings of every phase; another value of any of them is another student."""
+
+    # The ladder: what `build_ladder` is told beside sources, recipe and folder.
+    recipe: str = "mixed"
+    ladder: dict = field(
+        default_factory=lambda: {
+            "encodes_per_source": 16,
+            "size": ((480, 270), (640, 360)),
+            "num_frames": 24,
+            "max_frames": 32,
+        }
+    )
+    seed: int = 0
+
+    # Who learns and who tests: shares of the contents, families together. Of the left-out kinds nothing is trained or
+    # validated on; those of test contents are test sets of their own.
+    fractions: tuple[float, float, float] = (0.7, 0.15, 0.15)
+    split_seed: int = 0
+    left_out: dict = field(default_factory=lambda: {"codec": "vvc", "preset": "ultrafast"})
+
+    # Training clips: frames at even distances over the clip, so many sets of them, and a native crop.
+    num_frames: int = 4
+    windows: int = 2
+    crop: int = 128
+
+    # What the shipped processor shows: native fragments that see all of a small frame.
+    view: int = 448
+    fragment: int = 224
+
+    # Training, of both models where not told apart.
+    teacher: str = "resnet34"
+    student: str = "resnet_small"
+    teacher_steps: int = 4000
+    student_steps: int = 4000
+    teacher_rate: float = 1e-3
+    student_rate: float = 2e-3
+    batch_size: int = 192
+    evaluations: int = 5
+    eval_batch_size: int = 16
+    averaging: float = 0.999
+    teacher_loss: dict = field(default_factory=lambda: {"huber": 10.0, "plcc": 0.3})
+    student_loss: dict = field(
+        default_factory=lambda: {"student_huber": 10.0, "plcc": 0.3, "feature": 0.2, "teacher_score": 10.0}
+    )
+
+    # The interval of a score: the share of held-out encodes whose VMAF it is to hold.
+    coverage: float = 0.9
+
+    # BD-rate: encodes of so many test contents by these encoders, at so many CRFs each; the first is the anchor.
+    bd_encoders: tuple[str, ...] = ("x264", "x265", "svtav1")
+    bd_contents: int = 24
+    bd_levels: int = 5

@@ -1,0 +1,187 @@
+"""The training phases of the default student: rows, frames, teacher, student."""
+
+import time
+from pathlib import Path
+
+import torch
+from datasets import Dataset, DatasetDict
+from transformers import PreTrainedModel, set_seed
+
+from ..data import QualityCollator, cache_frames, check_copies, load_quality_dataset
+from ..distillation import DistillationArguments, DistillationTrainer, QualityArguments, QualityTrainer
+from ..distillation.averaged_weights import AveragedWeights
+from ..distillation.run import DataArguments, cost_facts, last_checkpoint, model_facts, run_facts
+from ..distillation.students import build_student
+from ..files import json_text, write_text
+from ..models import InternVideo2VideoProcessor
+from .settings import Settings
+
+
+# Of a row of the ladder, what training reads; the less, the faster.
+TRAINING_COLUMNS = ("video", "score", "label", "content_id", "codec", "width", "height")
+
+
+def load_rows(ladder: Path, settings: Settings) -> dict[str, Dataset]:
+    """train, validation and test, without what is left out, and each left-out kind of the test contents as
+    "column:value"."""
+    splits = load_quality_dataset("ladder", ladder, fractions=settings.fractions, seed=settings.split_seed)
+    check_copies(splits)
+    is_left_out = {
+        name: [{kind for kind in settings.left_out.items() if row[kind[0]] == kind[1]} for row in _cells(split)]
+        for name, split in splits.items()
+    }
+    rows = {
+        name: split.select([row for row, kinds in enumerate(is_left_out[name]) if not kinds])
+        for name, split in splits.items()
+    }
+    for kind in settings.left_out.items():
+        found = [row for row, kinds in enumerate(is_left_out["test"]) if kind in kinds]
+        if found:
+            rows[":".join(kind)] = splits["test"].select(found)
+    return rows
+
+
+def _cells(split: Dataset) -> list[dict]:
+    columns = [name for name in ("codec", "preset", "encoder") if name in split.column_names]
+    return split.select_columns(columns).to_list()
+
+
+def training_processor(settings: Settings) -> InternVideo2VideoProcessor:
+    """One native crop of a few frames spread over the clip."""
+    return _processor(settings, settings.crop, settings.crop)
+
+
+def shipped_processor(settings: Settings) -> InternVideo2VideoProcessor:
+    """The same frames, seen as a whole: native fragments from all over the frame."""
+    return _processor(settings, settings.view, settings.fragment)
+
+
+def _processor(settings: Settings, crop: int, fragment: int) -> InternVideo2VideoProcessor:
+    return InternVideo2VideoProcessor(
+        num_frames=settings.num_frames,
+        frame_sampling="uniform",
+        spatial_mode="fragments",
+        size={"shortest_edge": crop},
+        crop_size={"height": crop, "width": crop},
+        fragment_size=fragment,
+        patch_size=32,
+    )
+
+
+def load_frames(rows: dict[str, Dataset], settings: Settings, cache: Path, workers: int | None) -> DatasetDict:
+    """train and validation with their frames, decoded where the cache does not have them yet."""
+    processor = training_processor(settings)
+    return DatasetDict(
+        {
+            name: cache_frames(
+                rows[name].select_columns(list(TRAINING_COLUMNS)),
+                processor,
+                cache,
+                windows=settings.windows if name == "train" else 1,
+                num_proc=workers or None,
+            )
+            for name in ("train", "validation")
+        }
+    )
+
+
+def train_teacher(data: DatasetDict, settings: Settings, folder: Path, workers: int) -> None:
+    """A large network on the labels alone; saved in `folder`."""
+    set_seed(settings.seed)
+    model = _fresh(settings.teacher, settings)
+    arguments = QualityArguments(
+        loss_weights=settings.teacher_loss,
+        learning_rate=settings.teacher_rate,
+        **_options(settings, settings.teacher_steps, folder, workers),
+    )
+    trainer = QualityTrainer(model, arguments, **_data(data, settings), callbacks=[_averaging(settings)])
+    _train(trainer, data, settings, folder, settings.teacher)
+
+
+def train_student(data: DatasetDict, settings: Settings, teacher: Path, folder: Path, workers: int) -> None:
+    """The student on labels and what the frozen teacher makes of the same clips; saved in `folder` as float16."""
+    set_seed(settings.seed)
+    model, taught_by = _fresh(settings.student, settings), build_student(str(teacher))
+    arguments = DistillationArguments(
+        teacher_mode="frozen",
+        loss_weights=settings.student_loss,
+        learning_rate=settings.student_rate,
+        **_options(settings, settings.student_steps, folder, workers),
+    )
+    trainer = DistillationTrainer(
+        model,
+        arguments,
+        teacher=taught_by.to(memory_format=torch.channels_last),
+        **_data(data, settings),
+        callbacks=[_averaging(settings)],
+    )
+    facts = {"mode": "frozen", **model_facts(taught_by, settings.teacher)}
+    _train(trainer, data, settings, folder, settings.student, facts, torch.float16)
+
+
+def _fresh(name: str, settings: Settings) -> PreTrainedModel:
+    model = build_student(name, num_frames=settings.num_frames, image_size=settings.view)
+    return model.to(memory_format=torch.channels_last)  # as the clips lie; on a GPU convolutions are faster so
+
+
+def _averaging(settings: Settings) -> AveragedWeights:
+    return AveragedWeights(settings.averaging)
+
+
+def _data(data: DatasetDict, settings: Settings) -> dict:
+    shown = QualityCollator(shipped_processor(settings), as_uint8=True)
+    return {
+        "train_dataset": data["train"],
+        "eval_dataset": data["validation"],
+        "processing_class": training_processor(settings),
+        "eval_data_collator": shown,
+    }
+
+
+def _options(settings: Settings, steps: int, folder: Path, workers: int) -> dict:
+    every = max(steps // settings.evaluations, 1)
+    is_cuda = torch.cuda.is_available()
+    return {
+        "output_dir": str(folder / "checkpoints"),
+        "augment": "luma",
+        "seed": settings.seed,
+        "max_steps": every * max(steps // every, 1),  # the last step is evaluated
+        "per_device_train_batch_size": settings.batch_size,
+        "per_device_eval_batch_size": settings.eval_batch_size,
+        "warmup_steps": 0.05,
+        "eval_strategy": "steps",
+        "save_strategy": "steps",
+        "eval_steps": every,
+        "save_steps": every,
+        "save_total_limit": 1,
+        "logging_steps": min(100, every),
+        "bf16": is_cuda,
+        "use_cpu": not is_cuda,
+        "dataloader_num_workers": workers,
+        "dataloader_persistent_workers": workers > 0,
+        "dataloader_prefetch_factor": 4 if workers else None,
+        "disable_tqdm": True,
+    }
+
+
+def _train(
+    trainer: QualityTrainer,
+    data: DatasetDict,
+    settings: Settings,
+    folder: Path,
+    start: str,
+    teacher: dict | None = None,
+    dtype: torch.dtype = torch.float32,
+) -> None:
+    """Train, from the last checkpoint if there is one, and leave model, shipped processor and facts in `folder`."""
+    started, processor = time.time(), shipped_processor(settings)
+    trainer.train(resume_from_checkpoint=last_checkpoint(trainer.args.output_dir))
+    model = trainer.models()[0].to(memory_format=torch.contiguous_format)
+    model.config.image_size = settings.view
+    facts = run_facts(trainer, data, DataArguments(split_seed=settings.split_seed), started)
+    facts |= {"model": model_facts(model, start), "teacher": teacher, "cost": cost_facts(model, processor)}
+    facts["data"]["left_out"] = [f"{column} {value}" for column, value in settings.left_out.items()]
+    folder.mkdir(parents=True, exist_ok=True)
+    processor.save_pretrained(folder)
+    write_text(folder / "run.json", json_text(facts))
+    model.to(dtype).save_pretrained(folder)  # last: it says that the phase is done

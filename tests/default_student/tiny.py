@@ -1,0 +1,37 @@
+"""The recipe of the default student in small: a dozen photographs, real encodes, a few steps."""
+
+from importlib.resources import as_file, files
+from pathlib import Path
+
+from cvqa.default_student.recipe import Recipe
+from cvqa.default_student.settings import Settings
+from cvqa.demo import PHOTOGRAPHS
+
+
+LADDER_RECIPE = [
+    {"encoder": ["x264", "x265"], "quality": [0, 1], "weight": 4},
+    {"encoder": "x264", "preset": "ultrafast", "weight": 1},
+]
+SETTINGS = Settings(
+    recipe=LADDER_RECIPE,
+    ladder={"encodes_per_source": 5, "size": (192, 108), "num_frames": 8, "max_frames": 8},
+    fractions=(0.5, 0.25, 0.25),
+    left_out={"codec": "vvc", "preset": "ultrafast"},
+    crop=64,
+    view=128,
+    fragment=64,
+    teacher="resnet_small",
+    teacher_steps=4,
+    student_steps=4,
+    batch_size=8,
+    evaluations=2,
+    bd_encoders=("x264", "x265"),
+    bd_contents=2,
+    bd_levels=3,
+)
+
+
+def tiny_recipe(output: Path, assets: Path) -> Recipe:
+    with as_file(files("skimage").joinpath("data")) as photographs:
+        sources = [photographs / name for name in PHOTOGRAPHS[:12]]
+    return Recipe(sources, output, SETTINGS, workers=1, assets=assets)
