@@ -25,7 +25,7 @@ from ..models import (
     InternVideo2ForVideoQualityAssessment,
     InternVideo2VideoProcessor,
 )
-from ..models.configuration_backbone_student import FRAMES, SIDES
+from ..models.configuration_backbone_student import DEFAULT_BACKBONE, FRAMES, SIDES
 from ..models.configuration_internvideo2 import SIZES
 
 
@@ -38,10 +38,7 @@ BASE = {"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12}
 
 # Name -> type of the backbone in transformers, and the fields of its configuration.
 STUDENTS: dict[str, tuple[str, dict[str, Any]]] = {
-    "resnet_small": (
-        "resnet",
-        {"layer_type": "basic", "depths": [2, 2, 2, 2], "embedding_size": 32, "hidden_sizes": [32, 64, 128, 256]},
-    ),
+    "resnet_small": ("resnet", {name: value for name, value in DEFAULT_BACKBONE.items() if name != "model_type"}),
     "resnet18": ("resnet", {"layer_type": "basic", "depths": [2, 2, 2, 2], "hidden_sizes": [64, 128, 256, 512]}),
     "resnet34": ("resnet", {"layer_type": "basic", "depths": [3, 4, 6, 3], "hidden_sizes": [64, 128, 256, 512]}),
     "resnet50": ("resnet", {}),
