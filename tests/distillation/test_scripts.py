@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from cvqa.distillation.run import prepare
 
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
+README_LOSS = re.search(r"--loss_weights '(.*?)'", (SCRIPTS.parent / "README.md").read_text(), re.DOTALL)[1]
 
 
 @pytest.fixture(scope="module")
@@ -98,6 +100,7 @@ def test_videos_without_scores_are_distilled_too_and_an_unfinished_run_says_what
         (folder / f"other_{crf}.mp4").write_bytes(encode("retina", crf))
     (folder / "notes.txt").write_text("no video")
     distil = ["--teacher", models / "teacher", "--student", models / "student", "--teacher_mode", "frozen"]
+    distil += ["--loss_weights", README_LOSS, "--hidden_layers", "[[-1, -1]]"]
     distil += ["--unlabelled", folder.parent, "--num_train_epochs", 1, "--output_dir", tmp_path / "run"]
     run("distill", *distil)
     facts = json.loads((tmp_path / "run" / "run.json").read_text())
