@@ -4,6 +4,7 @@ A file appears under its name when it is complete, and never changes. Frames are
 map: whoever needs a crop touches only that.
 """
 
+import contextlib
 import errno
 import hashlib
 import json
@@ -89,13 +90,13 @@ def file_key(path: str, samples: int = 4, length: int = 2**14) -> str:
 def make_folder(folder: Path, facts: dict) -> None:
     """Make the folder if need be, and note that it is in use."""
     folder.mkdir(parents=True, exist_ok=True)
-    if (folder / FACTS).is_file():
-        (folder / FACTS).touch()
-    else:
+    if not (folder / FACTS).is_file():
         write_text(folder / FACTS, json_text(facts))
-    for left in folder.glob(".*.part.arrow"):
-        if time.time() - left.stat().st_mtime > ABANDONED:
-            left.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # of a cache that others share, and that may only be read
+        (folder / FACTS).touch()
+        for left in folder.glob(".*.part.arrow"):
+            if time.time() - left.stat().st_mtime > ABANDONED:
+                left.unlink(missing_ok=True)
 
 
 def open_store(folder: Path) -> Store:
