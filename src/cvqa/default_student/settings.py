@@ -11,8 +11,8 @@ class Settings:
     recipe: str = "mixed"
     ladder: dict = field(
         default_factory=lambda: {
-            "encodes_per_source": 16,
-            "size": ((480, 270), (640, 360)),
+            "encodes_per_source": 9,
+            "size": ((480, 270), (480, 270), (640, 360)),
             "num_frames": 24,
             "max_frames": 32,
         }
