@@ -100,7 +100,7 @@ def test_each_run_is_a_model_with_its_facts(output):
     model = AutoModel.from_pretrained(folder)
     assert (model.config.hidden_size, model.config.label_kind) == (48, "mos")
     facts = json.loads((folder / "run.json").read_text())
-    assert (facts["seed"], facts["run"]["arm"], facts["teacher"]["folder"]) == (1, "distilled", "teacher/split0")
+    assert (facts["seed"], facts["run"]["arm"], facts["teacher"]["start"]) == (1, "distilled", "teacher/split0")
     assert facts["teacher"]["parameters"] > facts["model"]["parameters"]
     assert any("eval_srcc" in entry for entry in facts["history"])
     assert not (folder / "checkpoints").exists()

@@ -169,7 +169,7 @@ def perform(run: Run, output: Path, deadline: float) -> None:
     model = build(run)
     teacher_folder = None if run.teacher is None else output / run.needs if run.needs else Path(run.teacher)
     teacher = None if teacher_folder is None else load_teacher(teacher_folder, run)
-    about_teacher = teacher and model_facts(teacher, str(teacher_folder)) | {"folder": run.needs}
+    about_teacher = teacher and model_facts(teacher, str(teacher_folder)) | ({"start": run.needs} if run.needs else {})
     trainer = make_trainer(run, model, args, splits, teacher)
     del teacher  # a cached one is not needed any more
     trainer.remove_callback(PrinterCallback)

@@ -1,6 +1,7 @@
 """The pictures of a comparison: what each arm gains, and what quality costs."""
 
 import io
+from collections import Counter
 from collections.abc import Sequence
 
 
@@ -36,10 +37,12 @@ def gain_png(lines: Sequence) -> bytes:
 
 
 def cost_png(lines: Sequence) -> bytes:
-    """SRCC against the operations of one clip, one marker per arm."""
+    """SRCC against the operations of one clip, one marker per arm; ablations, of fewer students, are left out."""
     from matplotlib.figure import Figure
 
     drawn = [line for line in lines if line.cost and line.figures["srcc"].value is not None]
+    students = Counter(line.arm for line in drawn)
+    drawn = [line for line in drawn if line.group == "teacher" or students[line.arm] == max(students.values())]
     figure = Figure(figsize=(7.2, 5), layout="constrained")
     axes = figure.subplots()
     arms = list(dict.fromkeys(line.arm for line in drawn))
