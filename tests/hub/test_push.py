@@ -48,7 +48,7 @@ classify = pipeline("video-classification", model=repo, **trust)
 assert ("cvqa" in sys.modules) != blocked
 print(json.dumps({"logits": logits.tolist(), "quality": model.quality_score(logits).tolist(),
     "pipeline": score(clip)["score"], "many": [r["score"] for r in score([clip, clip], batch_size=3)],
-    "classified": classify(clip)}))
+    "classified": classify(clip, function_to_apply="none")}))
 """
 
 

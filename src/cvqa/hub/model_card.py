@@ -52,7 +52,7 @@ def model_card(folder: str | Path, repo_id: str | None = None) -> str:
         model_name=name,
         eval_results=_eval_results(summary) or None,
         base_model=(run.get("model") or {}).get("repository"),
-        widget=_widget(folder, repo_id),
+        widget=_widget(repo_id),
     )
     return render(
         "model",
@@ -129,9 +129,9 @@ def _eval_results(summary: Summary | None) -> list[EvalResult]:
     ]
 
 
-def _widget(folder: Path, repo_id: str | None) -> list[dict] | None:
-    """The folder's example for the page of the model, which needs its address on the Hub."""
-    if repo_id is None or not (folder / EXAMPLE).is_file():
+def _widget(repo_id: str | None) -> list[dict] | None:
+    """The example that every published folder brings, for the page of the model."""
+    if repo_id is None:
         return None
     return [{"src": f"https://huggingface.co/{repo_id}/resolve/main/{EXAMPLE}", "example_title": "a compressed clip"}]
 
