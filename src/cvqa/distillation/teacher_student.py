@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 from transformers import PreTrainedModel
+from transformers.utils import output_capturing
 
 
 class TeacherStudent(nn.Module):
@@ -112,7 +113,11 @@ def set_drop_path(model: PreTrainedModel, rate: float) -> None:
 
 def _states(layers: list[int]) -> dict:
     """Only what is asked for is kept: all layers of a large teacher are gigabytes."""
-    return {"output_hidden_states": sorted(set(layers))} if layers else {}
+    if not layers:
+        return {}
+    # transformers 5.17 leaves the embeddings out of a selection, so that every layer would be the next one.
+    can_select = hasattr(output_capturing, "selected_hidden_states")
+    return {"output_hidden_states": sorted(set(layers)) if can_select else True}
 
 
 def _layer(model: PreTrainedModel, layer: int, role: str) -> int:
