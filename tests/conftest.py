@@ -4,11 +4,16 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 
 # Tiny tensors gain nothing from threads, which only wait for each other on a busy machine; and sums come out the same
 # to the last bit only where as many threads add in the processes that tests start as here.
 os.environ["OMP_NUM_THREADS"] = "1"
+
+# How long an example takes tells how busy the machine is.
+settings.register_profile("any machine", deadline=None)
+settings.load_profile("any machine")
 
 
 @pytest.fixture(scope="session")

@@ -14,6 +14,7 @@ from real_clips import encode, panned, save_tiny_model
 from transformers import AutoModel
 
 from cvqa import InternVideo2VideoProcessor, VideoReader
+from cvqa.distillation.students import build_processor, build_student
 from cvqa.inference import ModelError, OnnxVideoScorer, VideoScorer
 from cvqa.inference import export_onnx as module
 from cvqa.inference.export_onnx import ExportError, export_onnx
@@ -113,6 +114,19 @@ def test_files_given_are_what_it_is_checked_with(folder, clip, tmp_path):
     assert names_in(tmp_path / "model" / "onnx") == sorted(
         {*names_in(folder / "onnx")} - {ONNX_FILES["fp16"], ONNX_FILES["int8"]}
     )
+
+
+def test_a_convolutional_student_in_every_precision(clip, tmp_path):
+    torch.manual_seed(0)
+    sizes = {"embedding_size": 8, "hidden_sizes": [8, 8, 16, 16], "depths": [1, 1, 1, 1], "layer_type": "basic"}
+    model = build_student("resnet", num_frames=4, image_size=64, label_kind="vmaf", **sizes).eval()
+    for part in (model, build_processor(model.config)):
+        part.save_pretrained(tmp_path)
+    report = export_onnx(tmp_path, clips=[clip], tolerances=TOLERANCES)
+    assert list(report["files"]) == list(ONNX_FILES.values())
+    wanted = VideoScorer.from_pretrained(tmp_path, device="cpu").score(clip).score
+    for precision, points in {"fp32": 0.5, **TOLERANCES}.items():
+        assert OnnxVideoScorer(tmp_path, precision).score(clip).score == pytest.approx(wanted, abs=0.5 + points)
 
 
 def test_large_weights_lie_beside_the_model(folder, clip, tmp_path, monkeypatch):
