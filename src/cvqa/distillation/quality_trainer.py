@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import nn
+from torch.distributed.fsdp import FSDPModule
 from torch.utils.data import DataLoader
 from transformers import EarlyStoppingCallback, EvalPrediction, PreTrainedModel, Trainer, TrainerCallback
 from transformers.trainer_utils import EvalLoopOutput, TrainOutput
@@ -131,6 +132,8 @@ class QualityTrainer(Trainer):
         for model in self.models():
             for name, value in {**scale.as_config(), "score_mapping": None}.items():
                 setattr(model.config, name, value)
+        if self.is_fsdp_enabled and isinstance(self.model, PreTrainedModel):
+            shard_embeddings_once(self.model)
         output = super().train(*args, **kwargs)
         if self.eval_dataset is not None:
             self.fit_score_mapping(self.eval_dataset)
@@ -343,6 +346,10 @@ class QualityTrainer(Trainer):
             write_text(folder / "README.md", model_card(folder, self.hub_model_id or self.args.hub_model_id))
 
     def _save_folder(self, model: PreTrainedModel, folder: Path, state_dict: dict | None = None) -> None:
+        if isinstance(model, FSDPModule):  # of a class made on the fly, which no file has the code of
+            plain = next(each for each in type(model).__mro__ if not issubclass(each, FSDPModule))
+            with torch.device("meta"):
+                model = plain(model.config)
         model.save_pretrained(folder, state_dict=state_dict)
         if self.processing_class is not None:
             self.processing_class.save_pretrained(folder)
@@ -357,6 +364,14 @@ class SetEpoch(TrainerCallback):
 
     def on_epoch_begin(self, args, state, control, **kwargs):
         self.collator.set_epoch(int(state.epoch or 0))
+
+
+def shard_embeddings_once(model: PreTrainedModel) -> None:
+    """Accelerate shards the input embeddings of a model by themselves, and fails where they lie in a part that is not
+    to be split and so was sharded before: that part then counts as one that may be split."""
+    embeddings = model.get_input_embeddings()
+    around = {type(module).__name__ for module in model.modules() if embeddings in module.modules()}
+    model._no_split_modules = [name for name in model._no_split_modules or () if name not in around]
 
 
 def as_tuple(predictions) -> tuple[np.ndarray, ...]:
