@@ -6,7 +6,7 @@ import torch
 from PIL import Image, ImageEnhance, ImageOps
 from real_clips import photograph
 
-from cvqa.data.augmentation import OPERATIONS, get_augmentation, rand_augment, random_erasing, random_resized_crop
+from cvqa.data.augmentation import OPERATIONS, get_augmentation, luma, rand_augment, random_erasing, random_resized_crop
 from cvqa.data.collator import QualityCollator
 from cvqa.data.frames import frame_settings
 from cvqa.models import InternVideo2VideoProcessor
@@ -59,7 +59,7 @@ def test_the_other_sign_goes_the_other_way():
     assert darker < still(1).float().mean() < brighter
 
 
-@pytest.mark.parametrize("name", ["quality", "published"])
+@pytest.mark.parametrize("name", ["quality", "luma", "published"])
 def test_all_frames_of_a_clip_undergo_the_same(name):
     view, rng = get_augmentation(name).view, np.random.default_rng(0)
     for _ in range(10):
@@ -67,6 +67,33 @@ def test_all_frames_of_a_clip_undergo_the_same(name):
         assert seen.shape == (4, 3, 56, 56) and seen.dtype == torch.uint8
         erased = (seen != seen[:1]).any(dim=1).any(dim=0).float().mean()
         assert erased == 0 or (name == "published" and 0.01 < erased < 0.34), "noise alone differs between frames"
+
+
+def test_luma_views_keep_the_luma_of_what_the_processor_shows():
+    seen = {"grey": 0, "coloured": 0}
+    turned = set()
+    for seed in range(60):
+        # The same draws first: the same crop and mirroring, then what "luma" adds.
+        plain = get_augmentation("quality").view(still(), PROCESSOR, np.random.default_rng(seed))
+        view = get_augmentation("luma").view(still(), PROCESSOR, np.random.default_rng(seed))
+        assert view.shape == plain.shape and view.dtype == torch.uint8
+        turns = {(flip, swap): turn(luma(plain), flip, swap) for flip in (False, True) for swap in (False, True)}
+        same = [name for name, expected in turns.items() if torch.equal(luma(view), expected)]
+        assert same, "luma is that of the plain view, upside down or transposed"
+        turned |= set(same)
+        is_grey = torch.equal(view[:, 0], view[:, 1]) and torch.equal(view[:, 1], view[:, 2])
+        seen["grey" if is_grey else "coloured"] += 1
+    assert min(seen.values()) > 15 and len(turned) == 4
+
+
+def turn(view: torch.Tensor, flip: bool, swap: bool) -> torch.Tensor:
+    view = view.flip(-2) if flip else view
+    return view.transpose(-1, -2) if swap else view
+
+
+def test_luma_is_that_of_pillow():
+    grey = luma(still(1))[0, 0].int()
+    assert (grey - torch.from_numpy(np.array(Image.fromarray(PHOTOGRAPH).convert("L"))).int()).abs().max() <= 1
 
 
 def test_half_of_the_operations_are_left_out():

@@ -194,3 +194,12 @@ def test_draws_do_not_depend_on_where_the_data_lie(dataset, tmp_path):
     here = collate([{"video": video} for video in dataset["video"]])["pixel_values_videos"]
     there = collate([{"video": str(video)} for video in moved])["pixel_values_videos"]
     assert torch.equal(here, there)
+
+
+def test_repeated_rows_are_drawn_for_apart(cached):
+    rows = [{**cached["native crop"][0], "repeat": repeat} for repeat in (0, 1, 1)]
+    collator = QualityCollator(MODES["native crop"], augment="quality")
+    collator.set_epoch(0)
+    first, second, same = collator(rows)["pixel_values_videos"]
+    assert torch.equal(second, same) and not torch.equal(first, second)
+    assert torch.equal(first, collator([cached["native crop"][0]])["pixel_values_videos"][0])

@@ -42,6 +42,9 @@ class QualityCollator:
     - until then on the rank (`RANK`) and the random state of torch in the process, which the workers of a DataLoader
       get anew each epoch: reproducible after `torch.manual_seed` with the same number of processes and workers.
 
+    Rows of one video that have a number in `repeat` are drawn for apart: a small data set that is repeated in itself
+    has long epochs, between which loaders need not start anew.
+
     `video` may also be a file of a data set that is streamed from the Hub: {"bytes", "path"}.
 
     With `replace_unreadable` a video that cannot be read is named, and another row of the batch takes its place, in
@@ -137,7 +140,8 @@ class QualityCollator:
     def _generator(self, row: dict, sample: int) -> np.random.Generator:
         view = self.view
         if view >= 0:
-            return np.random.default_rng([self.seed, view, zlib.crc32(video_name(row["video"]).encode()), sample])
+            place = [self.seed, view, zlib.crc32(video_name(row["video"]).encode()), sample]
+            return np.random.default_rng([*place, row["repeat"]] if row.get("repeat") else place)
         state = int(torch.empty((), dtype=torch.int64).random_())
         return np.random.default_rng([self.seed, int(os.environ.get("RANK", 0)), state])
 

@@ -24,8 +24,13 @@ NEIGHBOURS = 0.25  # share of the videos that decide the margin at a knot
 def score_files(model: Path, files: Sequence[str], workers: int) -> list[VideoScore]:
     """Scores by the model in a folder; several files at a time, as decoding costs more than the network."""
     scorer = VideoScorer.from_pretrained(model)
-    with ThreadPoolExecutor(max(workers, 1)) as pool:
-        return list(pool.map(lambda file: next(iter(scorer.score_many([file]))), files))
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # of each worker
+    try:
+        with ThreadPoolExecutor(max(workers, 1)) as pool:
+            return list(pool.map(lambda file: next(iter(scorer.score_many([file]))), files))
+    finally:
+        torch.set_num_threads(threads)
 
 
 def summarize_scores(results: Sequence[VideoScore], rows: Dataset, split: str, model: str) -> tuple[Summary, list]:
@@ -82,7 +87,7 @@ def fit_interval(results: Sequence[VideoScore], truths: Sequence[float], coverag
         [np.quantile(excess[np.argsort(np.abs(scores - knot), kind="stable")[:number]], coverage) for knot in KNOTS]
     )
     margins = np.maximum(margins, 0.1)  # never sure to the last digit
-    scale = np.quantile(excess / np.interp(scores, KNOTS, margins), coverage)
+    scale = np.quantile(excess / np.interp(scores, KNOTS, margins), coverage, method="higher")
     return {
         "coverage": coverage,
         "scores": list(KNOTS),

@@ -3,6 +3,7 @@
 import time
 from pathlib import Path
 
+import numpy as np
 import torch
 from datasets import Dataset, DatasetDict
 from transformers import PreTrainedModel, set_seed
@@ -19,6 +20,9 @@ from .settings import Settings
 
 # Of a row of the ladder, what training reads; the less, the faster.
 TRAINING_COLUMNS = ("video", "score", "label", "content_id", "codec", "width", "height")
+
+# Between epochs the GPU waits for the loaders.
+STEPS_PER_EPOCH = 250
 
 
 def load_rows(ladder: Path, settings: Settings) -> dict[str, Dataset]:
@@ -131,11 +135,17 @@ def _averaging(settings: Settings) -> AveragedWeights:
 def _data(data: DatasetDict, settings: Settings) -> dict:
     shown = QualityCollator(shipped_processor(settings), as_uint8=True)
     return {
-        "train_dataset": data["train"],
+        "train_dataset": repeated(data["train"], -(-STEPS_PER_EPOCH * settings.batch_size // len(data["train"]))),
         "eval_dataset": data["validation"],
         "processing_class": training_processor(settings),
         "eval_data_collator": shown,
     }
+
+
+def repeated(rows: Dataset, times: int) -> Dataset:
+    """The rows so many times, each time to be augmented in another way."""
+    several = rows.select(list(range(len(rows))) * times)
+    return several.add_column("repeat", np.repeat(np.arange(times), len(rows)))
 
 
 def _options(settings: Settings, steps: int, folder: Path, workers: int) -> dict:
@@ -159,7 +169,7 @@ def _options(settings: Settings, steps: int, folder: Path, workers: int) -> dict
         "use_cpu": not is_cuda,
         "dataloader_num_workers": workers,
         "dataloader_persistent_workers": workers > 0,
-        "dataloader_prefetch_factor": 4 if workers else None,
+        "dataloader_prefetch_factor": 2 if workers else None,
         "disable_tqdm": True,
     }
 
