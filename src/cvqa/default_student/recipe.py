@@ -14,7 +14,7 @@ from ..hub.model_card import model_card
 from .report import evaluate
 from .scoring import fit_interval, refit_mapping, score_files
 from .settings import Settings
-from .training import load_frames, load_rows, shipped_processor, train_student, train_teacher
+from .training import domain_of, load_frames, load_rows, shipped_processor, train_student, train_teacher
 
 
 logger = logging.getLogger(__name__)
@@ -85,12 +85,14 @@ class Recipe:
             train_student(self._data(), self.settings, *folders, self.workers)
 
     def calibrate(self) -> None:
-        """Mapping and interval of both models, on validation."""
+        """Mapping and interval of both models, on validation, and what the training videos were like."""
+        rows = self._rows()
         for name in ("teacher", "student"):
             self._needs(name)
-            folder, validation = self.output / name, self._data()["validation"]
+            folder, validation = self.output / name, rows["validation"]
             model = AutoModel.from_pretrained(folder, dtype=torch.float32)
-            refit_mapping(model, shipped_processor(self.settings), validation, self.workers)
+            refit_mapping(model, shipped_processor(self.settings), self._data()["validation"], self.workers)
+            model.config.domain = domain_of(rows["train"])
             model.config.score_interval = None
             _save_config(model, folder)
             results = score_files(folder, validation["video"][:], self.workers)

@@ -50,6 +50,15 @@ def _cells(split: Dataset) -> list[dict]:
     return split.select_columns(columns).to_list()
 
 
+def domain_of(train: Dataset) -> dict:
+    """`domain` of a configuration."""
+    sizes = [sorted(size) for size in zip(train["width"][:], train["height"][:])]
+    short, long = zip(*sizes)
+    rates = [float(rate) for rate in train["fps"][:]]
+    ranges = {"short_side": short, "long_side": long, "fps": rates}
+    return {name: [min(values), max(values)] for name, values in ranges.items()}
+
+
 def training_processor(settings: Settings) -> InternVideo2VideoProcessor:
     """One native crop of a few frames spread over the clip."""
     return _processor(settings, settings.crop, settings.crop)

@@ -50,6 +50,9 @@ class VideoQualityConfig(PreTrainedConfig):
             [...], "margins": [...]}`: half-widths, in points of 0 to 100, at rising scores. With the spread of its
             views they give an interval that held the true score for this share of the videos; without them, the
             interval of a score tells that spread alone. See `video_scores`.
+        domain (`dict`, *optional*): What the training videos were like, `{"short_side": [low, high], "long_side": [low,
+            high], "fps": [low, high]}` in pixels and frames per second. Scores of other videos come with a warning, see
+            `video_domain`.
     """
 
     # What holds `custom_pipelines`: a plain dictionary where the code comes with the folder. The package has its own.
@@ -63,6 +66,7 @@ class VideoQualityConfig(PreTrainedConfig):
     label_kind: str = "mos"
     score_mapping: dict[str, Any] | None = None
     score_interval: dict[str, Any] | None = None
+    domain: dict[str, Any] | None = None
 
     def __post_init__(self, **kwargs):
         # One output that is a number, not a class: what the Auto classes and pipelines go by.
