@@ -55,7 +55,9 @@ def test_score_prints_score_interval_and_name_and_nothing_else_on_stdout(cvqa, c
     lines = out.splitlines()
     assert [line.rpartition("  ")[2] for line in lines] == [str(clips["h264"]), str(clips["static"])]
     assert all(0 <= float(line.split()[0]) <= 100 and "[" in line for line in lines)
-    assert err.count("\n") == 1 and "higher is better, learnt from VMAF" in err
+    told, *others = err.splitlines()
+    assert "higher is better, learnt from VMAF" in told
+    assert others == [f"cvqa: {clips['static']}: warning: nothing moves: the model has learnt from moving pictures"]
 
 
 def test_broken_files_are_named_in_one_line_each_and_the_others_still_scored(cvqa, clips, broken, tmp_path):
@@ -63,7 +65,7 @@ def test_broken_files_are_named_in_one_line_each_and_the_others_still_scored(cvq
     status, out, err = cvqa("score", *paths, "--json", tmp_path / "scores.json")
     assert status == 1
     assert len(out.splitlines()) == len(paths) // 2
-    failures = err.splitlines()[1:]
+    failures = [line for line in err.splitlines()[1:] if ": warning: " not in line]
     assert len(failures) == len(broken)
     for line, path in zip(failures, broken.values()):
         prefix, _, reason = line.partition(f"{path}: ")
@@ -71,7 +73,7 @@ def test_broken_files_are_named_in_one_line_each_and_the_others_still_scored(cvq
     objects = json.loads((tmp_path / "scores.json").read_text())
     assert [item["file"] for item in objects] == [str(path) for path in paths]
     for item in objects:
-        assert set(item) == {"file", "score", "interval", "segments", "model", "error"}
+        assert set(item) == {"file", "score", "interval", "segments", "model", "warnings", "error"}
         assert (item["score"] is None) == (item["error"] is not None)
 
 
@@ -158,9 +160,25 @@ def test_wrong_usage_is_exit_code_2_with_a_message(cvqa, arguments):
 
 def test_without_a_model_the_message_says_how_to_get_one(cvqa, clips, monkeypatch, tmp_path):
     monkeypatch.delenv("CVQA_MODEL")
-    monkeypatch.setattr("cvqa.cli.EMBEDDED_MODEL", tmp_path)
+    monkeypatch.setattr("cvqa.inference.load.DEFAULT_MODEL", tmp_path)
     status, _, err = cvqa("score", clips["h264"])
-    assert status == 2 and "--model" in err and "cvqa demo" in err
+    assert status == 2 and "--model" in err and "scripts/train_default.py" in err
+
+
+def test_a_model_that_is_named_goes_before_the_one_of_the_package(cvqa, clips, monkeypatch, tmp_path):
+    model = os.environ["CVQA_MODEL"]
+    monkeypatch.setattr("cvqa.inference.load.DEFAULT_MODEL", tmp_path)  # where there is none
+    assert cvqa("score", clips["h264"])[0] == 0
+    monkeypatch.setenv("CVQA_MODEL", str(tmp_path))
+    assert cvqa("score", "--model", model, clips["h264"])[0] == 0
+
+
+def test_what_is_outside_the_domain_is_told_once_per_file_on_stderr_and_in_the_json(cvqa, tmp_path):
+    tiny = encode(tmp_path / "tiny.mp4", panned(8, 96, 64))
+    status, out, err = cvqa("score", tiny, "--json", tmp_path / "a.json", "--segments", "0.1")
+    warning = "96x64 is tiny: below 128 pixels a score says little"
+    assert status == 0 and err.count(f"{tiny}: warning: {warning}") == 1 and "warning" not in out
+    assert json.loads((tmp_path / "a.json").read_text())[0]["warnings"] == [warning]
 
 
 def test_an_interrupt_keeps_what_has_been_scored(cvqa, clips, monkeypatch, tmp_path):

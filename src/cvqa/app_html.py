@@ -59,7 +59,7 @@ def card_html(result: VideoScore, place: str) -> str:
             f'<div class="card failed"><div class="name">{name}</div>'
             f"<p><b>This file cannot be scored.</b><br>{escape(result.error)}</p></div>"
         )
-    low, high = result.interval
+    low, high = result.spread or result.interval
     grade = next(words for floor, words in GRADES if result.score >= floor)
     return (
         f'<div class="card {place}"><div class="name">{name}</div><div class="score">{result.score:.1f}</div>'
@@ -74,7 +74,7 @@ def verdict_html(scored: Sequence[VideoScore]) -> str:
         return ""
     better, worse = sorted(scored, key=lambda result: -result.score)
     gap = better.score - worse.score
-    if worse.interval[1] >= better.interval[0]:
+    if better.overlaps(worse):
         words = f"The two are {gap:.1f} points apart, but their intervals overlap: which is better is not certain."
     else:
         words = f"<b>{escape(Path(better.file).name)}</b> is better by {gap:.1f} points."

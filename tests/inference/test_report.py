@@ -15,7 +15,7 @@ NO_SEGMENTS = VideoScore("_$b.mkv", 12.0, (0.0, 100.0), (), "student", views=(Se
 FAILED = VideoScore("broken.mp4", model="student", error="no video stream")
 
 
-def test_json_is_a_list_with_one_object_of_six_keys_per_file(tmp_path):
+def test_json_is_a_list_with_one_object_of_seven_keys_per_file(tmp_path):
     write_json([GOOD, FAILED], tmp_path / "scores.json")
     assert json.loads((tmp_path / "scores.json").read_text("utf-8")) == [
         {
@@ -24,6 +24,7 @@ def test_json_is_a_list_with_one_object_of_six_keys_per_file(tmp_path):
             "interval": [55.0, 65.0],
             "segments": [{"start": 0.0, "end": 1.0, "score": 70.1235}, {"start": 1.0, "end": 2.5, "score": 50.0}],
             "model": "student",
+            "warnings": [],
             "error": None,
         },
         {
@@ -32,6 +33,7 @@ def test_json_is_a_list_with_one_object_of_six_keys_per_file(tmp_path):
             "interval": None,
             "segments": [],
             "model": "student",
+            "warnings": [],
             "error": "no video stream",
         },
     ]

@@ -11,6 +11,7 @@ from transformers import AutoModel
 from ..data import build_ladder
 from ..files import json_text, write_text
 from ..hub.model_card import model_card
+from ..inference.load import DEFAULT_MODEL as ASSETS
 from .report import evaluate
 from .scoring import fit_interval, refit_mapping, score_files
 from .settings import Settings
@@ -20,7 +21,6 @@ from .training import domain_of, load_frames, load_rows, shipped_processor, trai
 logger = logging.getLogger(__name__)
 
 PHASES = ("ladder", "frames", "teacher", "student", "calibrate", "evaluate", "assets")
-ASSETS = Path(__file__).parents[1] / "assets" / "student"
 MAX_BYTES = 16_000_000
 
 

@@ -1,14 +1,32 @@
-"""`load_scorer`: the scorer of a model by what is to compute it."""
+"""`load_scorer`: the scorer of a model by what is to compute it; and the model that comes with the package."""
 
 import os
+from importlib.resources import files
+from pathlib import Path
 
 
 BACKENDS = ("torch", "onnx")
 PRECISIONS = ("fp32", "fp16", "int8")
+DEFAULT_MODEL = Path(str(files("cvqa").joinpath("assets", "student")))
+DEFAULT_NAME = "cvqa default student"
+
+
+def default_model() -> Path:
+    """The folder of the student that comes with the package.
+
+    Raises ValueError where it is missing, as in a copy of the sources without it.
+    """
+    missing = [name for name in ("config.json", "model.safetensors") if not (DEFAULT_MODEL / name).is_file()]
+    if missing:
+        raise ValueError(
+            f"this copy of cvqa has no default model ({DEFAULT_MODEL / missing[0]} is missing): install the wheel, "
+            "make the model with scripts/train_default.py, or name another one (--model, CVQA_MODEL)"
+        )
+    return DEFAULT_MODEL
 
 
 def load_scorer(
-    model: str | os.PathLike,
+    model: str | os.PathLike | None,
     backend: str = "torch",
     device: str = "auto",
     precision: str | None = None,
@@ -17,7 +35,7 @@ def load_scorer(
     """A `VideoScorer` or an `OnnxVideoScorer`, and what its scores were learnt from ("mos", "dmos", "vmaf").
 
     Args:
-        model: folder or Hub repository.
+        model: folder or Hub repository; None for the one that comes with the package.
         backend: "torch", or "onnx" for a model that `export_onnx` has exported.
         device: see `VideoScorer.from_pretrained`; "onnx" computes on the CPU.
         precision: of the exported model, "fp32" if None; torch computes in float32.
@@ -32,7 +50,7 @@ def load_scorer(
 
         if device not in ("auto", "cpu"):
             raise ValueError(f"the onnx backend computes on the CPU, not on {device!r}: leave out the device")
-        scorer = OnnxVideoScorer(model, precision or "fp32", hdr=hdr)
+        scorer = OnnxVideoScorer(default_model() if model is None else model, precision or "fp32", hdr=hdr)
         return scorer, scorer.config.get("label_kind", "mos")
     if precision is not None:
         raise ValueError("a precision can be chosen of an exported model only: add --backend onnx")

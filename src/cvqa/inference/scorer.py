@@ -12,6 +12,7 @@ from .. import models  # noqa: F401  (registers the Auto classes)
 from ..models.video_plan import MAX_VIEWS, VideoPlan, Window
 from ..models.video_scores import VideoScore, one_line
 from ..video import VideoError, VideoReader
+from .load import DEFAULT_NAME, default_model
 
 
 Progress = Callable[[int, int], None]
@@ -36,7 +37,7 @@ class VideoScorer:
         max_views: the most views of one video; more cost more and tell more about long videos.
 
     Example:
-        >>> scorer = VideoScorer.from_pretrained("org/cvqa-student")
+        >>> scorer = VideoScorer.from_pretrained()  # or a folder, or "org/cvqa-student"
         >>> scorer.score("movie.mp4", segments=1.0).score
     """
 
@@ -53,7 +54,7 @@ class VideoScorer:
     @classmethod
     def from_pretrained(
         cls,
-        folder_or_repo: str | os.PathLike,
+        folder_or_repo: str | os.PathLike | None = None,
         device: str = "auto",
         dtype: torch.dtype | None = None,
         max_views: int = MAX_VIEWS,
@@ -63,6 +64,7 @@ class VideoScorer:
 
         Args:
             folder_or_repo: what `save_pretrained` or `push_to_hub` wrote; a repository is downloaded once and cached.
+                None: the student that comes with the package.
             device: "cpu", "cuda", "cuda:1", …; "auto" takes a CUDA device if there is one.
             dtype: number format of the weights; None computes in float32, whatever the file holds.
             max_views: the most views of one video.
@@ -73,7 +75,10 @@ class VideoScorer:
         """
         from transformers import AutoModel, AutoVideoProcessor
 
-        name = os.fspath(folder_or_repo)
+        try:
+            name = os.fspath(default_model() if folder_or_repo is None else folder_or_repo)
+        except ValueError as error:
+            raise ModelError(str(error)) from error
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
         if Path(name).is_dir() and not (Path(name) / "config.json").is_file():
@@ -102,7 +107,7 @@ class VideoScorer:
             model = model.to(torch.device(device))
         except (RuntimeError, AssertionError) as error:
             raise ModelError(f"{name}: cannot use the device {device!r}: {one_line(error)}") from error
-        return cls(model, processor, name, max_views)
+        return cls(model, processor, DEFAULT_NAME if folder_or_repo is None else name, max_views)
 
     def score(
         self, path: str | os.PathLike, segments: float | None = None, progress: Progress | None = None
@@ -128,7 +133,7 @@ class VideoScorer:
                 qualities.update(zip(windows, self._qualities([torch.stack(clip) for clip in frames])))
                 if progress:
                     progress(len(qualities), len(plan.windows))
-        return plan.result(path, self.name, qualities, self.model.config.score_interval)
+        return plan.result(path, self.name, qualities, self.model.config.score_interval, self.model.config.domain)
 
     def score_many(
         self, paths: Iterable[str | os.PathLike], segments: float | None = None, progress: Progress | None = None

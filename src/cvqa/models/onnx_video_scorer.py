@@ -95,7 +95,7 @@ class OnnxVideoScorer:
                 (qualities[window],) = self.qualities(np.stack(frames)[None])
                 if progress:
                     progress(len(qualities), len(plan.windows))
-        return plan.result(path, self.name, qualities, self.config.get("score_interval"))
+        return plan.result(path, self.name, qualities, self.config.get("score_interval"), self.config.get("domain"))
 
     def score_many(
         self, paths: Iterable[str | os.PathLike], segments: float | None = None, progress: Progress | None = None

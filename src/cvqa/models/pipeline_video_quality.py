@@ -33,9 +33,9 @@ class VideoQualityPipeline(ChunkPipeline):
         batch_size (`int`, defaults to 1): Clips that the model sees at once, of one video or of several.
 
     Returns (`dict`):
-        `score` (0 to 100), `label` ("quality"), `interval` [low, high], `segments` and `views` [{`start`, `end`,
-        `score`}], `file`, `model`, `error` and the facts `duration`, `fps`, `width`, `height`, `codec`; see
-        `VideoScore`, which `cvqa.VideoScorer` gives for the same file with the same values.
+        `score` (0 to 100), `label` ("quality"), `interval` and `spread` [low, high], `warnings`, `segments` and
+        `views` [{`start`, `end`, `score`}], `file`, `model`, `error` and the facts `duration`, `fps`, `width`,
+        `height`, `codec`; see `VideoScore`, which `cvqa.VideoScorer` gives for the same file with the same values.
 
     Raises:
         VideoError: A single video cannot be scored; it names the file and the reason.
@@ -144,11 +144,13 @@ class VideoQualityPipeline(ChunkPipeline):
             if last["error"] is not None:
                 raise VideoError(last["file"], last["error"])
             qualities = {part["window"]: part["quality"] for part in parts}
-            score = last["plan"].result(last["file"], model, qualities, self.model.config.score_interval)
+            config = self.model.config
+            score = last["plan"].result(last["file"], model, qualities, config.score_interval, config.domain)
         except VideoError as error:
             score = VideoScore(file=last["file"], model=model, error=error.reason)
         stretches = {name: [s._asdict() for s in getattr(score, name)] for name in ("segments", "views")}
         bounds = {name: getattr(score, name) and list(getattr(score, name)) for name in ("interval", "spread")}
+        bounds["warnings"] = list(score.warnings)
         return {**vars(score), **stretches, **bounds, "label": self.model.config.id2label[0]}
 
     def save_pretrained(self, save_directory: str | os.PathLike, **kwargs: Any) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from .video_domain import Motion, warnings_of
 from .video_reader import VideoError, refuse_hdr
 from .video_scores import Segment, VideoScore, calibrated_interval, mean_and_interval
 from .video_views import FrameSampling, equal_steps, frames_between, spread_views
@@ -54,6 +55,7 @@ class VideoPlan:
         self._times, self._duration = reader.timestamps - reader.timestamps[0], reader.duration
         self._views = self._clip_of(spread_views(self._duration, sampling.seconds(reader.fps), max_views))
         self._steps = self._clip_of(equal_steps(self._duration, segments) if segments else [])
+        self._motion, self._was_hdr = Motion(), getattr(reader, "was_hdr", False)
         self._facts = {name: getattr(reader, name) for name in ("fps", "width", "height", "codec")}
         windows = {window for _, window in self._views + self._steps}
         self.windows = sorted(windows, key=lambda window: (max(window), window))
@@ -78,7 +80,9 @@ class VideoPlan:
         size = max(1, min(self._sampling.num_frames, DECODED_BYTES // (reader.width * reader.height * 3)))
         frames: dict[int, Any] = {}
         for chunk in np.split(needed, range(size, len(needed), size)):
-            frames.update(zip(chunk.tolist(), prepare(reader.get_batch(chunk))))
+            decoded = reader.get_batch(chunk)
+            self._motion.see(decoded)
+            frames.update(zip(chunk.tolist(), prepare(decoded)))
             while waiting and max(waiting[0]) <= chunk[-1]:
                 window = waiting.popleft()
                 yield window, [frames[index] for index in window]
@@ -93,10 +97,11 @@ class VideoPlan:
         model: str,
         qualities: Mapping[Window, float],
         calibration: Mapping[str, Any] | None = None,
+        domain: Mapping[str, Any] | None = None,
     ) -> VideoScore:
         """The score of the video from the quality of every window, 0 to 100.
 
-        `calibration`: `score_interval` of the model's configuration.
+        `calibration`: `score_interval` of the model's configuration; `domain`: its `domain`.
 
         Raises VideoError if a quality is not a finite number.
         """
@@ -109,6 +114,7 @@ class VideoPlan:
         )
         # Of a video with too few frames, several views are the same one: they must not count as agreement.
         distinct = dict.fromkeys(window for _, window in self._views)
+        size = (self._facts["width"], self._facts["height"], self._facts["fps"], len(self._times))
         values = [float(qualities[window]) for window in distinct]
         score, spread = mean_and_interval(values)
         return VideoScore(
@@ -116,6 +122,7 @@ class VideoPlan:
             score=score,
             interval=calibrated_interval(values, calibration) if calibration else spread,
             spread=spread,
+            warnings=warnings_of(*size, self._was_hdr, self._motion, domain),
             segments=segments,
             model=model,
             views=views,

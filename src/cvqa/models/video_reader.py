@@ -70,6 +70,7 @@ class VideoReader:
         codec: "h264", "hevc", "vp9", "av1" and so on, as FFmpeg calls the format.
         bit_depth: bits per sample as coded.
         transfer: tagged transfer characteristics, such as "bt709", "smpte2084" (PQ), "arib-std-b67" (HLG), or None.
+        was_hdr: whether the frames returned are HDR that was mapped to SDR.
         is_hdr: whether the frames returned are HDR: the file is PQ or HLG, and nothing said how to map it.
         damaged: whether the file was seen at opening to hold damaged packets or to be cut short.
 
@@ -254,6 +255,7 @@ class VideoReader:
         self._rounding = _FAST if self.bit_depth == 8 else _EXACT
         self.transfer = _TRANSFERS.get(int(frame.color_trc))
         self.is_hdr = self.transfer in HDR_TRANSFERS and self._hdr == "refuse"
+        self.was_hdr = self.transfer in HDR_TRANSFERS and not self.is_hdr
         self._peak = mastering_peak(frame) if self.transfer in HDR_TRANSFERS and not self.is_hdr else None
         self.codec = self._source.codec
         self.timestamps, last = self._source.packets.times(self._order, self._source.rate)

@@ -28,6 +28,7 @@ class VideoScore:
         spread: (low, high), the 95% interval of the score that the spread of the views gives, within 0 to 100. It
             tells how far the score would move had other moments been looked at, not how far the model may be wrong.
             A single view has no spread: it is then the whole scale. None on failure.
+        warnings: what makes the score less to be trusted, a line each; see `video_domain`.
         segments: the course of quality in the steps asked for, covering the whole video; else empty.
         model: the folder or repository that scored.
         error: why the file could not be scored, in one line; None if it was scored.
@@ -48,15 +49,26 @@ class VideoScore:
     height: int | None = None
     codec: str | None = None
     spread: tuple[float, float] | None = None
+    warnings: tuple[str, ...] = ()
+
+    def overlaps(self, other: "VideoScore") -> bool:
+        """Whether the order of two videos is uncertain: other moments of them might have turned it round.
+
+        By `spread`: how far the model is off is much the same for two encodes of one scene, and says little of which
+        of them is better.
+        """
+        (low, high), (other_low, other_high) = (each.spread or each.interval for each in (self, other))
+        return low <= other_high and other_low <= high
 
     def to_dict(self) -> dict[str, Any]:
-        """The JSON object of one file: file, score, interval, segments, model, error; scores with 4 decimals."""
+        """The JSON object of one file: file, score, interval, segments, model, warnings, error; 4 decimals."""
         return {
             "file": self.file,
             "score": None if self.score is None else round(self.score, 4),
             "interval": None if self.interval is None else [round(bound, 4) for bound in self.interval],
             "segments": [{name: round(value, 4) for name, value in s._asdict().items()} for s in self.segments],
             "model": self.model,
+            "warnings": list(self.warnings),
             "error": self.error,
         }
 
