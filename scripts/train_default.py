@@ -30,6 +30,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--batch_size", type=int, help=f"clips of a step (default: {Settings.batch_size})")
     parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes (default: one per core)")
     parser.add_argument("--assets", type=Path, default=ASSETS, help="folder of the shipped model")
+    parser.add_argument("--sanity", type=Path, metavar="CSV", help="what users try first, to be scored for the card")
     return parser.parse_args()
 
 
@@ -41,7 +42,7 @@ def main() -> int:
         given |= {"teacher_steps": arguments.max_steps, "student_steps": arguments.max_steps}
     settings = replace(Settings(), **{name: value for name, value in given.items() if value is not None})
     sources = None if arguments.sources == ["-"] else arguments.sources
-    recipe = Recipe(sources, arguments.output, settings, arguments.workers, arguments.assets)
+    recipe = Recipe(sources, arguments.output, settings, arguments.workers, arguments.assets, arguments.sanity)
     try:
         recipe.run(arguments.phases.split(","))
     except (ValueError, OSError) as error:

@@ -13,6 +13,7 @@ from ..files import json_text, write_text
 from ..hub.model_card import model_card
 from ..inference.load import DEFAULT_MODEL as ASSETS
 from .report import evaluate
+from .sanity import score_sanity_set
 from .scoring import fit_interval, refit_mapping, score_files
 from .settings import Settings
 from .training import domain_of, load_frames, load_rows, shipped_processor, train_student, train_teacher
@@ -20,7 +21,7 @@ from .training import domain_of, load_frames, load_rows, shipped_processor, trai
 
 logger = logging.getLogger(__name__)
 
-PHASES = ("ladder", "frames", "teacher", "student", "calibrate", "evaluate", "assets")
+PHASES = ("ladder", "frames", "teacher", "student", "calibrate", "evaluate", "sanity", "assets")
 MAX_BYTES = 16_000_000
 
 
@@ -34,11 +35,20 @@ class Recipe:
         settings: what decides the outcome.
         workers: processes that encode, decode and load; they decide nothing.
         assets: folder that the shipped model is written to.
+        sanity_set: table of what users try first, see `score_sanity_set`; None for none.
     """
 
-    def __init__(self, sources, output: Path, settings: Settings, workers: int = 0, assets: Path = ASSETS):
+    def __init__(
+        self,
+        sources,
+        output: Path,
+        settings: Settings,
+        workers: int = 0,
+        assets: Path = ASSETS,
+        sanity_set: Path | None = None,
+    ):
         self.sources, self.output, self.settings = sources, Path(output), settings
-        self.workers, self.assets_folder = workers, Path(assets)
+        self.workers, self.assets_folder, self.sanity_set = workers, Path(assets), sanity_set
 
     def run(self, phases: Sequence[str] = PHASES) -> None:
         """Raises ValueError for a phase that there is not, or one whose input is missing."""
@@ -104,6 +114,14 @@ class Recipe:
             self._needs(name)
         evaluate(self._rows(), self.settings, self.output, self.workers)
 
+    def sanity(self) -> None:
+        if self.sanity_set is not None:
+            self._needs("student")
+            folder = self.output / "report"
+            folder.mkdir(exist_ok=True)
+            text = score_sanity_set(self.sanity_set, self.output / "student", folder, self.workers)
+            write_text(self.output / "student" / "sanity.md", text)
+
     def assets(self) -> None:
         """The folder that the package brings."""
         self._needs("student")
@@ -112,7 +130,7 @@ class Recipe:
         if size > MAX_BYTES:
             raise ValueError(f"{source}: the weights have {size / 1e6:.1f} MB, more than {MAX_BYTES / 1e6:.0f} MB")
         target.mkdir(parents=True, exist_ok=True)
-        kept = ("*config.json", "model.safetensors", "run.json", "report.md", "test/*")
+        kept = ("*config.json", "model.safetensors", "run.json", "report.md", "sanity.md", "test/*")
         for path in (path for pattern in kept for path in source.glob(pattern)):
             copy = target / path.relative_to(source)
             copy.parent.mkdir(exist_ok=True)

@@ -25,7 +25,7 @@ REQUIREMENTS = Path(__file__).with_name("handler_requirements.txt")
 
 # What may be published of a run; everything else stays where it is.
 PATTERNS = (
-    *("config.json", "video_preprocessor_config.json", "run.json", "LICENSE", EXAMPLE),
+    *("config.json", "video_preprocessor_config.json", "run.json", "report.md", "sanity.md", "LICENSE", EXAMPLE),
     *("test/results.json", "test/table.md", "test/predictions.csv", "test/scatter.png"),
     *("onnx/*.onnx", "onnx/*.onnx_data", "onnx/*.json", "onnx/requirements.txt", "onnx/cvqa_onnx/*.py"),
 )

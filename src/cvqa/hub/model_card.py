@@ -67,6 +67,8 @@ def model_card(folder: str | Path, repo_id: str | None = None) -> str:
         processor=processor,
         summary=summary,
         results=markdown_table(summary) if summary else "",
+        report=_text(folder / "report.md"),
+        sanity=_text(folder / "sanity.md"),
         has_onnx=(folder / "onnx").is_dir(),
     )
 
@@ -145,6 +147,10 @@ def _mapping(mapping: dict | None) -> str:
 def _summary(folder: Path) -> Summary | None:
     values = _json(folder / "test" / "results.json")
     return Summary.from_dict(values) if values else None
+
+
+def _text(path: Path) -> str:
+    return path.read_text(encoding="utf-8").strip() if path.is_file() else ""
 
 
 def _json(path: Path, required: bool = False) -> dict:
