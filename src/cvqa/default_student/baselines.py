@@ -1,6 +1,8 @@
 """What can be known of an encode without a model: what a no-reference score has to beat."""
 
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +18,8 @@ def baseline_summaries(rows: Dataset, split: str, workers: int, resamples: int =
     it; all after a logistic that is fitted on these very rows, which flatters them.
 
     CRF and QP mean something to one encoder only, and are rarely known of a file; bits per pixel are those of the
-    encode, also where it was scaled down and is stored scaled back.
+    encode, also where it was scaled down and is stored scaled back. BRISQUE (A. Mittal et al., 2012) is measured where
+    the package `brisque` is installed, which brings its weights.
     """
     table = rows.select_columns(
         ["video", "content_id", "score", "bitrate_kbps", "fps", "encoded_width", "encoded_height"]
@@ -27,7 +30,12 @@ def baseline_summaries(rows: Dataset, split: str, workers: int, resamples: int =
     with ThreadPoolExecutor(max(workers, 1)) as pool:
         fineness = np.array(list(pool.map(sharpness_of, [row["video"] for row in table])))
     every = np.ones(len(table), bool)
-    baselines = {"bits per pixel (log)": (np.log(density), every), "sharpness (log)": (np.log(fineness + 1e-6), every)}
+    baselines: dict[str, tuple[np.ndarray, np.ndarray]] = {
+        "bits per pixel (log)": (np.log(density), every),
+        "sharpness (log)": (np.log(fineness + 1e-6), every),
+    }
+    with suppress(ImportError):
+        baselines["BRISQUE"] = np.array([-score for score in brisque_scores(row["video"] for row in table)]), every
     for control in ("crf", "qp"):
         for encoder in sorted({row["encoder"] for row in table}):
             own = np.array([(row["rate_control"], row["encoder"]) == (control, encoder) for row in table])
@@ -47,6 +55,16 @@ def baseline_summaries(rows: Dataset, split: str, workers: int, resamples: int =
         )
         for name, (values, kept) in baselines.items()
     ]
+
+
+def brisque_scores(videos: Iterable[str | Path]) -> Iterator[float]:
+    """Of the frame in the middle of each; lower is better. Raises ImportError where the package is not installed."""
+    from brisque import BRISQUE
+
+    brisque = BRISQUE(url=False)
+    for video in videos:
+        with VideoReader(video) as reader:
+            yield float(brisque.score(reader.get_batch([len(reader) // 2])[0]))
 
 
 def sharpness_of(video: str | Path) -> float:

@@ -47,9 +47,9 @@ def sanity_text(rows: Sequence[dict]) -> str:
     lines = sorted((_error(own), kind, own) for kind, own in kinds.items())[::-1]
     return "\n".join(
         [
-            f"{len(rows)} encodes of {len({row['content_id'] for row in rows})} contents that no split of the ladder "
-            "holds, the weakest kinds first. Error is score less VMAF. A pair is two encodes of one content and kind "
-            f"that are {APART:g} points of VMAF or more apart.",
+            f"{len(rows)} encodes of {len({row['content_id'] for row in rows})} contents, the weakest kinds first. "
+            "Error is score less VMAF. A pair is two encodes of one content and kind that are "
+            f"{APART:g} points of VMAF or more apart.",
             "",
             "| kind | encodes | mean absolute error | mean error | pairs in the right order | pristine: score, VMAF |",
             "| --- | ---: | ---: | ---: | ---: | ---: |",
