@@ -64,7 +64,9 @@ def card_html(result: VideoScore, place: str) -> str:
     return (
         f'<div class="card {place}"><div class="name">{name}</div><div class="score">{result.score:.1f}</div>'
         f"<div><b>{grade}</b></div><div>{low:.1f} to {high:.1f}, depending on the moments looked at</div>"
-        f"<div>{result.width}×{result.height}, {result.duration:.1f} s, {escape(result.codec or '')}</div></div>"
+        f"<div>{result.width}×{result.height}, {result.duration:.1f} s, {escape(result.codec or '')}</div>"
+        + "".join(f"<div>Mind: {escape(warning)}</div>" for warning in result.warnings)
+        + "</div>"
     )
 
 

@@ -3,8 +3,8 @@
 Request: `{"inputs": VIDEO, "parameters": {"segments": 1.0, "max_views": 10}}`, where VIDEO is an http(s) URL, the file
 in base64 (also as a data: URL) or its bytes, or a list of these; or the bytes alone.
 
-Answer: `{"score", "label", "interval", "segments", "video", "model", "error"}`, for a list a list of these. What goes
-wrong is told in `error`, `{"type", "reason"}`, with the score null; in a list, the other videos are still scored.
+Answer: `{"score", "label", "interval", "segments", "warnings", "video", "model", "error"}`, for a list a list of these.
+What goes wrong is told in `error`, `{"type", "reason"}`, with the score null; in a list, the other videos are still scored.
 
 Limits are environment variables, see below. URLs must lead to public addresses, unless CVQA_ALLOW_PRIVATE is 1.
 """
@@ -41,7 +41,7 @@ SILENCE = 10.0  # seconds that a server may take to say anything
 GRACE = 5.0  # seconds beyond MAX_SECONDS for what cannot be interrupted
 CHUNK = 2**18
 PARAMETERS = ("segments", "max_views")
-EMPTY = {"score": None, "label": "quality", "interval": None, "segments": [], "video": None}
+EMPTY = {"score": None, "label": "quality", "interval": None, "segments": [], "warnings": [], "video": None}
 MEANING = {
     "vmaf": "what VMAF would say if it had the source, as far as the video alone shows it; not a mean opinion score",
     "mos": "the mean opinion of viewers, as far as the video alone shows it",
@@ -133,6 +133,7 @@ class EndpointHandler:
             "label": result["label"],
             "interval": [round(bound, 4) for bound in result["interval"]],
             "segments": segments,
+            "warnings": result["warnings"],
             "video": {name: result[name] for name in ("duration", "fps", "width", "height", "codec")},
             "model": self.model,
             "error": None,
