@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cvqa.models.video_views import equal_steps, frames_between, spread_views
+from cvqa.models.video_views import equal_steps, frames_between, mirrored, spread_views
 
 
 seconds = st.floats(0.01, 20000, allow_nan=False)
@@ -71,3 +71,12 @@ def test_where_no_frame_comes_on_display_it_is_the_one_that_stays():
 def test_rounded_time_stamps_at_an_edge_belong_to_the_step_that_begins_there():
     times = np.arange(50) / 25 - 1e-9  # as differences of time stamps come out
     assert frames_between(times, 1.0, 2.0) == (25, 50)
+
+
+@pytest.mark.parametrize(("length", "size"), [(5, 5), (5, 6), (5, 12), (3, 28), (1, 4)])
+def test_a_side_is_continued_as_numpy_pads_it(length, size):
+    before = (size - length) // 2
+    assert (
+        mirrored(length, size).tolist()
+        == np.pad(np.arange(length), (before, size - length - before), "symmetric").tolist()
+    )

@@ -4,7 +4,7 @@ Request: `{"inputs": VIDEO, "parameters": {"segments": 1.0, "max_views": 10}}`, 
 in base64 (also as a data: URL) or its bytes, or a list of these; or the bytes alone.
 
 Answer: `{"score", "label", "interval", "segments", "warnings", "video", "model", "error"}`, for a list a list of these.
-What goes wrong is told in `error`, `{"type", "reason"}`, with the score null; in a list, the other videos are still scored.
+What goes wrong is told in `error`, `{"type", "reason"}`, with the score null; in a list, the others are still scored.
 
 Limits are environment variables, see below. URLs must lead to public addresses, unless CVQA_ALLOW_PRIVATE is 1.
 """

@@ -20,7 +20,7 @@ import numpy as np
 from .video_plan import MAX_VIEWS, VideoPlan, Window
 from .video_reader import VideoError, VideoReader
 from .video_scores import VideoScore, one_line
-from .video_views import FrameSampling, fragment_offsets
+from .video_views import FrameSampling, fragment_offsets, mirrored
 
 
 ONNX_FILES = {"fp32": "model.onnx", "fp16": "model_fp16.onnx", "int8": "model_int8.onnx"}
@@ -156,9 +156,9 @@ class FramePreprocessing:
     def _view(self, frame: np.ndarray) -> np.ndarray:
         """Uint8 (*crop_size, 3): a mosaic of fragments, or the centre of the resized frame."""
         if self._fragment is not None:
-            # A frame without room for one fragment is the only one that is enlarged, and by no more than it takes.
-            if min(frame.shape[:2]) < self._fragment:
-                frame = self._resized(frame, {"shortest_edge": self._fragment})
+            if min(frame.shape[:2]) < self._fragment:  # enlarged it would look soft
+                rows, columns = (mirrored(side, max(side, self._fragment)) for side in frame.shape[:2])
+                frame = frame[rows[:, None], columns]
             tops, lefts = (
                 fragment_offsets(length, self._fragment, places // self._fragment)
                 for length, places in zip(frame.shape, self._crop)

@@ -20,7 +20,6 @@ from transformers.image_utils import (
     IMAGENET_DEFAULT_STD,
     ChannelDimension,
     PILImageResampling,
-    SizeDict,
 )
 from transformers.processing_utils import VideosKwargs
 from transformers.utils import TensorType
@@ -29,7 +28,7 @@ from transformers.video_utils import VideoMetadata, make_batched_metadata
 
 from .tone_mapping import HDR_MAPPINGS
 from .video_reader import VideoError, VideoReader, refuse_hdr
-from .video_views import FrameSampling, fragment_offsets
+from .video_views import FrameSampling, fragment_offsets, mirrored
 
 
 if TYPE_CHECKING:  # transformers saves with a file what it imports: so the pipeline travels with the processor
@@ -137,9 +136,9 @@ class InternVideo2VideoProcessor(BaseVideoProcessor):
         crop_size = (options["crop_size"].height, options["crop_size"].width)
         if options["spatial_mode"] == "fragments":
             fragment = options["fragment_size"]
-            # A frame without room for one fragment is the only one that is enlarged, and by no more than it takes.
-            if min(frames.shape[-2:]) < fragment:
-                frames = self.resize(frames, SizeDict(shortest_edge=fragment), options["resample"])
+            if min(frames.shape[-2:]) < fragment:  # enlarged it would look soft
+                rows, columns = (torch.from_numpy(mirrored(side, max(side, fragment))) for side in frames.shape[-2:])
+                frames = frames[..., rows[:, None], columns]
             return cut_fragments(frames, crop_size, fragment, generator)
         if options["do_resize"]:
             frames = self.resize(frames, options["size"], options["resample"])

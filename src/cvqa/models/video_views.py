@@ -81,6 +81,13 @@ class FrameSampling(NamedTuple):
         return max(1.0, self.num_frames * stride / fps)
 
 
+def mirrored(length: int, size: int) -> np.ndarray:
+    """The places along a side of `length` pixels that make it `size` >= `length` long, int64 (size,): itself in the
+    middle, then its mirror images. So a small frame keeps every pixel as it is."""
+    places = (np.arange(size) - (size - length) // 2) % (2 * length)
+    return np.minimum(places, 2 * length - 1 - places)
+
+
 def fragment_offsets(
     length: int, fragment_size: int, count: int, generator: np.random.Generator | None = None
 ) -> np.ndarray:
