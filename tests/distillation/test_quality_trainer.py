@@ -2,6 +2,7 @@
 
 import json
 import math
+import multiprocessing
 
 import pytest
 import torch
@@ -44,6 +45,15 @@ def test_the_parts_are_logged_by_name_and_sum_to_the_loss(tmp_path, clips):
             assert sum(weights[name] * value for name, value in parts.items()) == pytest.approx(
                 entry[f"{prefix}loss"], rel=1e-4
             )
+
+
+def test_no_process_outlives_the_training(tmp_path, clips):
+    trainer = quality_trainer(
+        tmp_path, clips, num_train_epochs=1, dataloader_num_workers=1, dataloader_persistent_workers=True
+    )
+    trainer.train()
+    assert multiprocessing.active_children() == []
+    assert math.isfinite(trainer.evaluate()["eval_loss"])  # with new ones
 
 
 def test_validation_figures_are_those_of_the_scores(tmp_path, clips):

@@ -22,6 +22,7 @@ from ..hub.folder import STALE, write_code, write_model_folder
 from ..hub.model_card import model_card
 from ..hub.push import make_repository, push_folder
 from .arguments import QualityArguments
+from .loader_workers import end_workers
 from .part_means import PartMeans
 from .weighted_loss import QUALITY_PARTS, WeightedLoss
 
@@ -137,6 +138,7 @@ class QualityTrainer(Trainer):
         output = super().train(*args, **kwargs)
         if self.eval_dataset is not None:
             self.fit_score_mapping(self.eval_dataset)
+        end_workers(self.accelerator._dataloaders)
         return output
 
     def fit_score_mapping(self, dataset) -> None:
