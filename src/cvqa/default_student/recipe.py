@@ -1,5 +1,6 @@
 """The phases from sources to the student that comes with the package; each is skipped where its output is there."""
 
+import gc
 import logging
 import time
 from collections.abc import Callable, Sequence
@@ -61,6 +62,7 @@ class Recipe:
             started = time.monotonic()
             phase: Callable[[], None] = getattr(self, name)
             phase()
+            gc.collect()  # ends the processes of loaders, which abort if they are left to the end of the interpreter
             logger.info("%s: %.0f s", name, time.monotonic() - started)
 
     def ladder(self) -> None:

@@ -1,6 +1,5 @@
 """The evaluation of teacher and default student, as files and as text for the card."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,30 +12,55 @@ from ..data.ladder_dataset import load_ladder
 from ..evaluation import Summary, markdown_table, save_report
 from ..evaluation.bd_rate import bd_rate
 from ..files import json_text, write_text
+from ..inference import VideoScore
 from .baselines import baseline_summaries
 from .scoring import covered, score_files, summarize_scores
 from .settings import Settings
 
 
+LOOKED = "The whole video as `cvqa score` looks at it, against VMAF."
+
+
 def evaluate(rows: dict[str, Dataset], settings: Settings, output: Path, workers: int) -> None:
-    """Writes OUTPUT/report: a folder per model and split, `report.md` and `report.json`."""
-    folder, student = output / "report", output / "student"
-    tests = [name for name in rows if name != "train"]
-    summaries, coverage = [], {}
-    for name in ("teacher", "student"):
-        for split in tests:
-            results = score_files(output / name, rows[split]["video"][:], workers)
-            summary, table = summarize_scores(results, rows[split], split, name)
-            save_report(folder / name / split.replace(":", "_"), summary, table)
-            summaries.append(_overall(summary) if split != "test" else summary)
-            if name == "student":
-                coverage[split] = {"share": covered(results, rows[split]["score"][:]), "videos": len(results)}
+    """Scores all that is held out with both models, and writes OUTPUT/report."""
+    results = {
+        (name, split): score_files(output / name, rows[split]["video"][:], workers)
+        for name in ("teacher", "student")
+        for split in rows
+        if split != "train"
+    }
     baselines = baseline_summaries(rows["test"], "test", workers)
-    comparisons = compare_bd_rates(rows["test"], settings, output, student, workers)
+    comparisons = compare_bd_rates(rows["test"], settings, output, output / "student", workers)
+    write_report(results, rows, baselines, comparisons, settings, output)
+
+
+def write_report(
+    results: dict[tuple[str, str], Sequence[VideoScore]],
+    rows: dict[str, Dataset],
+    baselines: Sequence[Summary],
+    comparisons: dict,
+    settings: Settings,
+    output: Path,
+    looked: str = LOOKED,
+) -> None:
+    """Writes OUTPUT/report: a folder per model and split, `report.md` and `report.json`; what the card tells of it goes
+    to the student.
+
+    Args:
+        results: by model and split; of the student with the intervals that are to be checked.
+        looked: what the models saw, in a sentence.
+    """
+    folder, summaries, coverage = output / "report", [], {}
+    for (name, split), scores in results.items():
+        summary, table = summarize_scores(scores, rows[split], split, name)
+        save_report(folder / name / split.replace(":", "_"), summary, table)
+        summaries.append(summary if split == "test" else _overall(summary))
+        if name == "student":
+            coverage[split] = {"share": covered(scores, rows[split]["score"][:]), "videos": len(scores)}
     facts = {"coverage": coverage, "bd_rate": comparisons, "figures": [summary.to_dict() for summary in summaries]}
     write_text(folder / "report.json", json_text(facts))
-    write_text(folder / "report.md", report_text(summaries, baselines, coverage, comparisons, settings))
-    add_to_model(student, folder)
+    write_text(folder / "report.md", report_text(summaries, baselines, coverage, comparisons, settings, looked))
+    add_to_model(output / "student", folder)
 
 
 def add_to_model(student: Path, folder: Path) -> None:
@@ -105,14 +129,19 @@ def _overall(summary: Summary) -> Summary:
 
 
 def report_text(
-    summaries: Sequence[Summary], baselines: Sequence[Summary], coverage: dict, comparisons: dict, settings: Settings
+    summaries: Sequence[Summary],
+    baselines: Sequence[Summary],
+    coverage: dict,
+    comparisons: dict,
+    settings: Settings,
+    looked: str = LOOKED,
 ) -> str:
     """The report in Markdown, headings of the third level."""
     lines = [
         "### Teacher and student",
         "",
-        "The whole video as `cvqa score` looks at it, against VMAF. `codec:` and `preset:` are kinds of encodes that "
-        "neither training nor validation has seen, of test contents.",
+        f"{looked} `codec:` and `preset:` are kinds of encodes that neither training nor validation has seen, of test "
+        "contents.",
         "",
         markdown_table(*summaries),
         "### Baselines without a model",
@@ -144,7 +173,3 @@ def _told(found: dict) -> str:
         f"{found['mean_absolute_difference']:.1f} percentage points"
         + (f"; undefined for {len(found['undefined'])} more" if found["undefined"] else "")
     )
-
-
-def read_report(output: Path) -> dict:
-    return json.loads((output / "report" / "report.json").read_text(encoding="utf-8"))

@@ -25,10 +25,11 @@ TRAINING_COLUMNS = ("video", "score", "label", "content_id", "codec", "width", "
 STEPS_PER_EPOCH = 250
 
 
-def load_rows(ladder: Path, settings: Settings) -> dict[str, Dataset]:
+def load_rows(ladder: Path, settings: Settings, check_files: bool = True) -> dict[str, Dataset]:
     """train, validation and test, without what is left out, and each left-out kind of the test contents as
-    "column:value"."""
-    splits = load_quality_dataset("ladder", ladder, fractions=settings.fractions, seed=settings.split_seed)
+    "column:value". Without `check_files`, the files of some rows need not be there."""
+    options = {"fractions": settings.fractions, "seed": settings.split_seed, "check_files": check_files}
+    splits = load_quality_dataset("ladder", ladder, **options)
     check_copies(splits)
     is_left_out = {
         name: [{kind for kind in settings.left_out.items() if row[kind[0]] == kind[1]} for row in _cells(split)]
