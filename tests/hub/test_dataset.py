@@ -363,8 +363,11 @@ def test_what_is_no_published_data_set_says_so(tmp_path, monkeypatch):
     Dataset.from_dict({"text": ["a"]}).to_parquet(str(tmp_path / "data" / "test-00000-of-00001.parquet"))
     with pytest.raises(ValueError, match="no data set of cvqa, it has no video"):
         load_quality_dataset(tmp_path)
-    with pytest.raises(FileNotFoundError, match="holds no data"):
+    with pytest.raises(ValueError, match=r"test-00000-of-00001\.parquet: .*video"):  # the only table there
         load_quality_dataset("hub", tmp_path / "data")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(FileNotFoundError, match="holds no data"):
+        load_quality_dataset("hub", tmp_path / "empty")
 
     def unknown(*_, **__):
         raise OSError("404: no such repository\nand more")
