@@ -7,6 +7,14 @@ import pytest
 from cvqa import demo
 
 
+SMALL_LADDER = {
+    "recipe": [{"encoder": ["x264", "vp9"]}],
+    "encodes_per_source": 4,
+    "size": (128, 96),
+    "num_frames": 4,
+}
+
+
 def check_what_it_leaves(folder, told):
     for model in ("teacher", "student"):
         assert (folder / model / "model.safetensors").is_file()
@@ -25,7 +33,7 @@ def scores_at_falling_quality(told):
 
 def test_every_step_in_small(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(demo, "PHOTOGRAPHS", demo.PHOTOGRAPHS[:5])
-    monkeypatch.setattr(demo, "LADDER", {"encoders": ("x264", "vp9"), "levels": 2, "size": (128, 96), "num_frames": 4})
+    monkeypatch.setattr(demo, "LADDER", SMALL_LADDER)
     monkeypatch.setattr(demo, "TRAINING", {**demo.TRAINING, "num_train_epochs": 2, "eval_steps": 1, "save_steps": 1})
     monkeypatch.setattr(demo, "FALLING_QUALITY", (20, 51))
     summaries = demo.run_demo(tmp_path / "demo")
