@@ -158,7 +158,7 @@ def report_text(
         "",
         "### BD-rate from scores, against BD-rate from VMAF",
         "",
-        *(f"- {name}: {_told(found)}" for name, found in comparisons.items()),
+        *([f"- {name}: {_told(found)}" for name, found in comparisons.items()] or ["Not measured."]),
         "",
     ]
     return "\n".join(lines)
