@@ -30,12 +30,14 @@ def test_plcc_and_rmse_equal_the_reference(case, mapping, plcc_tolerance, rmse_t
 
 def test_all_figures_at_once_are_the_single_ones(case):
     p, t = case["prediction"], case["mos"]
-    assert figures_of_merit(p, t, "logistic4") == {
+    single = {
         "srcc": srcc(p, t),
         "plcc": plcc(p, t, "logistic4"),
         "krcc": krcc(p, t),
         "rmse": rmse(p, t, "logistic4"),
     }
+    # Two runs of one fit may differ in the last digit: vector instructions depend on where an array lies in memory.
+    assert figures_of_merit(p, t, "logistic4") == pytest.approx(single, rel=1e-9)
 
 
 def test_rank_correlations_do_not_see_an_increasing_map_and_turn_with_a_falling_one(case):
