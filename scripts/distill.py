@@ -3,8 +3,8 @@
     python scripts/distill.py --teacher runs/teacher --student S --data_dir LADDER --output_dir runs/student
     accelerate launch --config_file accelerate_config.yaml scripts/distill.py --preset internvqa --teacher ...
 
-Teacher and student are folders, Hub repositories or sizes of InternVideo2 (Ti, S, B, L, 1B, 6B); a student may also be
-of another architecture: resnet18, mobilenet_v2, convnext_atto, swin_tiny, dinov2_small, videomae_small and others (see
+Teacher and student are folders, Hub repositories or sizes of InternVideo2 (Ti, S, B, L, 1B, 6B), or of another
+architecture: resnet18, mobilenet_v2, convnext_atto, swin_tiny, dinov2_small, videomae_small and others (see
 cvqa.distillation.students), or any model of transformers, by type, folder or repository. Names start from random
 weights. Both see what the processor of the student makes, or where it has none yet that of the teacher.
 The output folder is the student, with its report on the test split in test/ and the facts of the run in run.json.
@@ -34,7 +34,7 @@ from cvqa.distillation.students import build_processor, build_student
 
 @dataclass
 class ModelArguments:
-    teacher: str = field(metadata={"help": "Folder, Hub repository or size of the teacher."})
+    teacher: str = field(metadata={"help": "Folder, Hub repository, size or name of the teacher."})
     student: str = field(default="S", metadata={"help": "Folder, Hub repository, size or name of the student."})
     save_teacher: bool = field(default=False, metadata={"help": "Save a joint teacher in teacher/ of the output."})
 

@@ -3,9 +3,9 @@
     python scripts/train_teacher.py --model teacher-1b --dataset csv --data_dir scores.csv --output_dir runs/teacher
     accelerate launch --config_file accelerate_config.yaml scripts/train_teacher.py --model ...
 
-The model is a folder (for official weights: scripts/convert_internvideo2.py), a Hub repository or a size (Ti, S, B, L,
-1B, 6B), which starts from random weights. The output folder is the model, with its report on the test split in test/
-and the facts of the run in run.json.
+The model is a folder (for official weights: scripts/convert_internvideo2.py), a Hub repository, a size (Ti, S, B, L,
+1B, 6B) or another name that scripts/distill.py knows for its students; names start from random weights. The output
+folder is the model, with its report on the test split in test/ and the facts of the run in run.json.
 """
 
 import time
@@ -32,8 +32,10 @@ from cvqa.distillation.teacher_student import freeze_blocks, set_drop_path
 
 @dataclass
 class ModelArguments:
-    model: str = field(metadata={"help": "Folder, Hub repository or size of the model."})
-    trainable_blocks: int = field(default=-1, metadata={"help": "Train only so many last blocks, -1 for all."})
+    model: str = field(metadata={"help": "Folder, Hub repository, size or name of the model."})
+    trainable_blocks: int = field(
+        default=-1, metadata={"help": "Train only so many last blocks (or stages), -1 for all."}
+    )
     drop_path_rate: float = field(default=0.0, metadata={"help": "Stochastic depth of the last block."})
 
 

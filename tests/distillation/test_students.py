@@ -7,6 +7,7 @@ from tiny_student import save_tiny_student
 from transformers import ResNetConfig, ResNetModel, ViTConfig, ViTImageProcessor
 
 from cvqa.distillation.students import STUDENTS, build_processor, build_student, model_names
+from cvqa.distillation.teacher_student import blocks_of, freeze_blocks, set_drop_path
 from cvqa.models import (
     BackboneStudentConfig,
     BackboneStudentForVideoQualityAssessment,
@@ -27,6 +28,32 @@ def test_every_name_is_a_student_for_clips_of_8_frames_of_224(name):
     assert (processor.num_frames, processor.crop_size.height) == (8, 224)
     assert processor.fragment_size % model.config.patch_size == 0
     processor(torch.zeros(8, 64, 64, 3, dtype=torch.uint8), spatial_mode="fragments")
+
+
+@pytest.mark.parametrize("name", ["mobilenet_v2", "swin_tiny", "vit"])
+def test_any_model_can_train_in_its_last_block_alone(name):
+    with torch.device("meta"):
+        model = build_student(name)
+    trained = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+    freeze_blocks(model, 1)
+    blocks = blocks_of(model)
+    assert [any(p.requires_grad for p in block.parameters()) for block in blocks] == [False] * (len(blocks) - 1) + [
+        True
+    ]
+    assert model.head.weight.requires_grad
+    freeze_blocks(model, -1)
+    assert {name for name, parameter in model.named_parameters() if parameter.requires_grad} == trained
+
+
+def test_stochastic_depth_is_set_where_there_is_any_and_refused_where_there_is_none():
+    with torch.device("meta"):
+        swin, resnet = build_student("swin_tiny"), build_student("resnet18")
+    set_drop_path(swin, 0.0)
+    assert swin.config.backbone_config.drop_path_rate == 0
+    assert not any(getattr(module, "drop_prob", 0) for module in swin.modules())
+    set_drop_path(resnet, 0.0)
+    with pytest.raises(ValueError, match=r"a ResNetModel has no stochastic depth: give a drop path rate of 0"):
+        set_drop_path(resnet, 0.3)
 
 
 def test_a_size_is_of_the_family_of_the_teacher(caplog):

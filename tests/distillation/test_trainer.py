@@ -3,9 +3,10 @@
 import pytest
 import torch
 from distillation.test_quality_trainer import assert_same_weights, weights
-from distillation.tiny import distillation_trainer, eval_logs, tiny_model, train_logs, without_labels
+from distillation.tiny import CROP, FRAMES, distillation_trainer, eval_logs, tiny_model, train_logs, without_labels
 from transformers import AutoModel
 
+from cvqa.distillation.students import build_student
 from cvqa.distillation.teacher_student import freeze_blocks
 
 
@@ -56,6 +57,21 @@ def test_a_joint_teacher_learns_only_in_its_last_blocks_and_outside_the_blocks(t
     assert {name.split(".layers.")[1][0] for name in moved & blocks} == {"2"}
     # A bias of the keys cannot change an attention weight.
     assert before.keys() - blocks - moved <= {"internvideo2.pooler.attention.k_proj.bias"}
+
+
+def test_a_joint_teacher_of_another_architecture_learns_only_in_its_last_stage_and_outside(tmp_path, clips):
+    torch.manual_seed(1)
+    sizes = {"embedding_size": 8, "hidden_sizes": [8, 8, 8, 8], "depths": [1, 1, 1, 1], "layer_type": "basic"}
+    model = build_student("resnet", num_frames=FRAMES, image_size=CROP, feature_size=32, **sizes)
+    before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+    trainer = distillation_trainer(
+        tmp_path, clips, teacher=model, num_train_epochs=1, save_strategy="no", load_best_model_at_end=False
+    )
+    trainer.train()
+    moved = changed(before, dict(trainer.teacher.named_parameters()))
+    stages = {name for name in before if ".encoder.stages." in name}
+    assert {name.split(".encoder.stages.")[1][0] for name in moved & stages} == {"3"}
+    assert before.keys() - stages == moved - stages
 
 
 def test_a_frozen_teacher_stays_as_it_is(tmp_path, clips):

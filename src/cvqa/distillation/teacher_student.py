@@ -87,28 +87,50 @@ def named_outputs(**outputs) -> dict[str, torch.Tensor]:
 
 
 def freeze_blocks(model: PreTrainedModel, trainable_blocks: int) -> None:
-    """Freeze all but the last `trainable_blocks` transformer blocks (-1: none frozen); the rest of the model trains.
+    """Freeze all but the last `trainable_blocks` blocks (-1: none frozen); the rest of the model trains.
 
     With 1 this is the teacher of InternVQA: blocks 0 to 38 of 40 frozen; block 39, embeddings, pooling and head train.
+    For other blocks see `blocks_of`.
 
     Raises ValueError if the model has fewer blocks than that.
     """
-    blocks = model.base_model.layers
+    blocks = blocks_of(model)
     if not -1 <= trainable_blocks <= len(blocks):
         raise ValueError(f"the model has {len(blocks)} blocks; {trainable_blocks} of them cannot train (-1 for all)")
     frozen = 0 if trainable_blocks == -1 else len(blocks) - trainable_blocks
     model.requires_grad_(True)
-    blocks[:frozen].requires_grad_(False)
+    for name in getattr(model, "unused_parameters", ()):
+        model.base_model.get_parameter(name).requires_grad_(False)
+    for block in blocks[:frozen]:
+        block.requires_grad_(False)
 
 
 def set_drop_path(model: PreTrainedModel, rate: float) -> None:
-    """Stochastic depth in training, growing linearly from 0 in the first block to `rate` in the last."""
+    """Stochastic depth in training, growing linearly from 0 in the first block to `rate` in the last.
+
+    Raises ValueError for a rate that is none, and for one above 0 where the model has no stochastic depth.
+    """
     if not 0 <= rate < 1:
         raise ValueError(f"a drop path rate is in [0, 1), not {rate}")
-    blocks = model.base_model.layers
-    for index, block in enumerate(blocks):
-        block.drop_path.drop_prob = rate * index / max(len(blocks) - 1, 1)
-    model.config.drop_path_rate = rate
+    paths = [module for module in model.base_model.modules() if hasattr(module, "drop_prob")]
+    if rate and not paths:
+        kind = type(model.base_model).__name__
+        raise ValueError(f"a {kind} has no stochastic depth: give a drop path rate of 0 instead of {rate}")
+    for index, path in enumerate(paths):
+        path.drop_prob = rate * index / max(len(paths) - 1, 1)
+    config = getattr(model.config, "backbone_config", model.config)
+    if hasattr(config, "drop_path_rate"):
+        config.drop_path_rate = rate
+
+
+def blocks_of(model: PreTrainedModel) -> Sequence[nn.Module]:
+    """Transformer blocks, or stages of a hierarchical network: the outermost list of modules, () if there is none."""
+    level = [model.base_model]
+    while level:
+        if lists := [module for module in level if isinstance(module, nn.ModuleList)]:
+            return max(lists, key=lambda blocks: sum(parameter.numel() for parameter in blocks.parameters()))
+        level = [child for module in level for child in module.children()]
+    return ()
 
 
 def _states(layers: list[int]) -> dict:

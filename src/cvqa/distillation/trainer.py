@@ -34,7 +34,7 @@ class DistillationTrainer(QualityTrainer):
 
     Args:
         model: the student, any model that returns `logits` (B, 1) and `quality_features` as wide as the teacher's.
-        teacher: the teacher, an [`InternVideo2ForVideoQualityAssessment`] in joint mode.
+        teacher: the teacher, likewise.
         args: [`DistillationArguments`].
         kwargs: as for [`QualityTrainer`].
 

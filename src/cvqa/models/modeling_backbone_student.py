@@ -100,8 +100,8 @@ class BackboneStudentForVideoQualityAssessment(VideoQualityMixin, BackboneStuden
     def __init__(self, config: BackboneStudentConfig):
         super().__init__(config)
         self.backbone = make_backbone(config)
-        self.stages, channels, unused = trace_backbone(config, self.backbone)
-        for name in unused:
+        self.stages, channels, self.unused_parameters = trace_backbone(config, self.backbone)
+        for name in self.unused_parameters:
             # Distributed training waits for the gradients of all that train.
             self.backbone.get_parameter(name).requires_grad_(False)
         prefix_tokens = 1 + getattr(config.backbone_config, "num_register_tokens", 0) if has_class_token(self) else 0
