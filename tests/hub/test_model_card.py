@@ -96,6 +96,17 @@ def test_the_card_says_what_happened(folder):
     assert {"video-quality-assessment", "labels-vmaf", "internvideo2"} <= set(data.tags)
 
 
+def test_weights_that_change_are_told_in_words(folder):
+    weights = {"rank": 0.3, "teacher_score": {"weight": 1, "end": 0.8}, "student_huber": {"weight": 2, "delta": 0.1}}
+    weights["feature"] = {"warmup": 0.1, "schedule": "cosine", "final": 0.2}
+    (folder / "run.json").write_text(json.dumps(RUN | {"loss_weights": weights}))
+    assert (
+        "- Loss: 0.3 × rank + 1 × teacher_score (0 after 80% of the training) + 2 × student_huber (delta 0.1) + "
+        "1.0 × feature (from 0 over the first 10% of the training, cosine to 0.2 at 100% of the training).\n"
+    ) in model_card(folder)
+    (folder / "run.json").write_text(json.dumps(RUN))
+
+
 def test_a_base_model_is_named_only_if_the_weights_came_from_the_hub(folder):
     for repository in ("org/teacher", None):
         model = {"start": "mine/teacher", "repository": repository, "parameters": 1}

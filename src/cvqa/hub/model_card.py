@@ -64,6 +64,7 @@ def model_card(folder: str | Path, repo_id: str | None = None) -> str:
         label_kind=config["label_kind"].upper(),
         mapping=_mapping(config.get("score_mapping")),
         run=run,
+        loss=" + ".join(_loss_part(name, given) for name, given in run.get("loss_weights", {}).items()),
         processor=processor,
         summary=summary,
         results=markdown_table(summary) if summary else "",
@@ -142,6 +143,25 @@ def _mapping(mapping: dict | None) -> str:
     if mapping is None:
         return "none: the raw output is taken as the label"
     return f"{mapping['name']}, parameters {', '.join(f'{p:.5g}' for p in mapping['parameters'])}"
+
+
+def _loss_part(name: str, given: float | dict) -> str:
+    """A part of the loss with its weight, and in words how the weight changes over the training."""
+    if not isinstance(given, dict):
+        return f"{given} × {name}"
+    given = dict(given)
+    weight, warmup, schedule, final, end = (
+        given.pop(option, default)
+        for option, default in (("weight", 1.0), ("warmup", 0), ("schedule", "constant"), ("final", 0), ("end", 1))
+    )
+    words = [f"{option} {value}" for option, value in given.items()]
+    if warmup:
+        words.append(f"from 0 over the first {warmup:.0%} of the training")
+    if schedule != "constant":
+        words.append(f"{schedule} to {final} at {end:.0%} of the training")
+    elif end < 1:
+        words.append(f"{final} after {end:.0%} of the training")
+    return f"{weight} × {name}" + (f" ({', '.join(words)})" if words else "")
 
 
 def _summary(folder: Path) -> Summary | None:
