@@ -6,9 +6,10 @@ import multiprocessing
 
 import pytest
 import torch
-from distillation.tiny import batch_of, eval_logs, quality_trainer, tiny_model, train_logs
+from distillation.tiny import PROCESSOR, batch_of, eval_logs, quality_trainer, tiny_model, train_logs
 from transformers import AutoModel, AutoVideoProcessor
 
+from cvqa.data.frames import frame_settings
 from cvqa.distillation import QualityTrainer
 from cvqa.evaluation.mapping import fit_score_mapping
 from cvqa.evaluation.metrics import srcc
@@ -45,6 +46,15 @@ def test_the_parts_are_logged_by_name_and_sum_to_the_loss(tmp_path, clips):
             assert sum(weights[name] * value for name, value in parts.items()) == pytest.approx(
                 entry[f"{prefix}loss"], rel=1e-4
             )
+
+
+def test_the_rate_of_training_counts_clips_not_videos(tmp_path, clips):
+    rows = clips["train"].select(range(5)).remove_columns("frames_settings")
+    rows = rows.add_column("frames_settings", [frame_settings(PROCESSOR, native=True)] * 5)
+    splits = {"train": rows, "validation": clips["validation"]}
+    metrics = quality_trainer(tmp_path, splits, augment="published").train().metrics
+    # Two clips of each video, in two epochs.
+    assert metrics["train_samples_per_second"] * metrics["train_runtime"] == pytest.approx(2 * 5 * 2, rel=1e-3)
 
 
 def test_no_process_outlives_the_training(tmp_path, clips):

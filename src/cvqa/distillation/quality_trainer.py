@@ -90,6 +90,7 @@ class QualityTrainer(Trainer):
         self.loss = self.make_loss(args)
         self._parts = PartMeans()
         self._content_ids = None
+        self._clips_seen = 0
         kwargs.setdefault("compute_metrics", self.compute_figures)
         super().__init__(
             model,
@@ -135,6 +136,7 @@ class QualityTrainer(Trainer):
                 setattr(model.config, name, value)
         if self.is_fsdp_enabled and isinstance(self.model, PreTrainedModel):
             shard_embeddings_once(self.model)
+        self._clips_seen = 0
         output = super().train(*args, **kwargs)
         if self.eval_dataset is not None:
             self.fit_score_mapping(self.eval_dataset)
@@ -162,6 +164,7 @@ class QualityTrainer(Trainer):
         sizes = [len(each) for each in labels]
         counts = torch.stack([self._known(each) for each in labels])
         totals = self.accelerator.reduce(torch.stack([counts.sum(), counts.new_full((), sum(sizes))]), "sum")
+        self._clips_seen += totals[1].long()  # on the device: nobody waits for it
         for batch, size, known in zip(batches, sizes, counts):
             batch["batch_weight"] = size * len(sizes) / sum(sizes)
             batch["label_share"] = known / size * totals[1] / totals[0].clamp_min(1)
@@ -220,6 +223,8 @@ class QualityTrainer(Trainer):
             logs |= self._parts.pop(self.accelerator)
             weights = self.loss.weights(self._progress())
             logs |= {f"{name}_weight": weights[name] for name, each in self.loss.schedules.items() if each.varies}
+        if "train_runtime" in logs:  # Trainer counts rows, of which an augmentation may make several clips
+            logs["train_samples_per_second"] = round(float(self._clips_seen) / logs["train_runtime"], 3)
         super().log(logs, start_time)
 
     # ---- evaluation ----
