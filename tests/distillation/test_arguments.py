@@ -4,6 +4,7 @@ import pytest
 from transformers import HfArgumentParser
 
 from cvqa.distillation import PRESETS, DistillationArguments, QualityArguments
+from cvqa.distillation.loader_workers import default_workers
 
 
 def test_published_recipe(tmp_path):
@@ -106,3 +107,20 @@ def test_command_line(tmp_path):
 def test_mistakes_are_refused_with_the_way_out(tmp_path, settings, message):
     with pytest.raises(ValueError, match=message):
         DistillationArguments(str(tmp_path), use_cpu=True, **settings)
+
+
+@pytest.mark.parametrize(
+    ("cuda", "cores", "processes", "trainings", "workers"),
+    [(True, 12, 1, 1, 12), (True, 128, 8, 1, 16), (True, 24, 2, 3, 4), (True, 2, 4, 1, 1), (False, 12, 1, 1, 0)],
+)
+def test_a_gpu_is_fed_by_its_share_of_the_cores(monkeypatch, cuda, cores, processes, trainings, workers):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: cuda)
+    monkeypatch.setattr("os.sched_getaffinity", lambda pid: range(cores), raising=False)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", str(processes))
+    assert default_workers(trainings) == workers
+
+
+@pytest.mark.parametrize("kind", [QualityArguments, DistillationArguments])
+def test_loader_processes_are_as_many_as_given_and_by_default_none_where_the_cpu_trains(tmp_path, kind):
+    assert kind(str(tmp_path), use_cpu=True).dataloader_num_workers == 0
+    assert kind(str(tmp_path), use_cpu=True, dataloader_num_workers=3).dataloader_num_workers == 3

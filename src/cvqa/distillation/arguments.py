@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from transformers import TrainingArguments
 
 from ..data.augmentation import AUGMENTATIONS
+from .loader_workers import default_workers
 from .presets import PRESETS
 from .weighted_loss import TEACHER_PARTS
 
@@ -41,7 +42,8 @@ class QualityArguments(TrainingArguments):
 
     Defaults that differ from `TrainingArguments`: evaluation and checkpoint after every epoch, the best checkpoint by
     validation SRCC at the end, two checkpoints kept, AdamW at 1e-4 with weight decay 0.05 and a cosine schedule after
-    10% warm-up (`warmup_steps` below 1 is a share), 30 epochs, data order from `seed`, a NaN loss is logged as NaN.
+    10% warm-up (`warmup_steps` below 1 is a share), 30 epochs, data order from `seed`, a NaN loss is logged as NaN,
+    `dataloader_num_workers` by [`default_workers`].
     """
 
     _VALID_DICT_FIELDS = [*TrainingArguments._VALID_DICT_FIELDS, "loss_weights"]
@@ -71,8 +73,14 @@ class QualityArguments(TrainingArguments):
         default=True, metadata={"help": "Resuming goes on counting where early stopping was."}
     )
     remove_unused_columns: bool = field(default=False, metadata={"help": "Must be False: the collator needs all."})
+    dataloader_num_workers: int | None = field(
+        default=None,
+        metadata={"help": "Processes that load data. Default: with CUDA the process's share of the cores, else 0."},
+    )
 
     def __post_init__(self):
+        if self.dataloader_num_workers is None:
+            self.dataloader_num_workers = 0 if self.use_cpu else default_workers()
         super().__post_init__()
         if self.loss_weights is None:
             self.loss_weights = {"regression": 1.0}

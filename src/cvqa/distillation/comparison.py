@@ -32,6 +32,7 @@ from ..files import csv_text, json_text, write_text
 from ..models import InternVideo2VideoProcessor
 from .arguments import DistillationArguments, QualityArguments
 from .experiment import Experiment, Run
+from .loader_workers import default_workers
 from .presets import PRESETS
 from .quality_trainer import QualityTrainer
 from .run import (
@@ -146,7 +147,7 @@ def work(task: "Run | tuple[Run, ...]", output: Path, deadline: float, jobs: int
     if isinstance(task, tuple):
         return measure_costs(task, output)
     try:
-        perform(task, output, deadline)
+        perform(task, output, deadline, jobs)
     except OutOfTime:
         return OUT_OF_TIME
     finally:
@@ -156,12 +157,12 @@ def work(task: "Run | tuple[Run, ...]", output: Path, deadline: float, jobs: int
     return DONE
 
 
-def perform(run: Run, output: Path, deadline: float) -> None:
+def perform(run: Run, output: Path, deadline: float, jobs: int = 1) -> None:
     """Train a model, keep the best by validation, predict the test split, and leave all in the folder of the run."""
     started = time.time()
     folder = output / run.name
     folder.mkdir(parents=True, exist_ok=True)
-    args = arguments(run, folder / CHECKPOINTS)
+    args = arguments(run, folder / CHECKPOINTS, jobs)
     prepare(args)
     splits = splits_of(run)
     write_text(folder / SETTINGS, json_text(settings_of(run)))
@@ -192,15 +193,15 @@ def perform(run: Run, output: Path, deadline: float) -> None:
     shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
 
 
-def arguments(run: Run, checkpoints: Path) -> QualityArguments:
-    """The arguments of its trainer, going on from the last checkpoint if there is one."""
+def arguments(run: Run, checkpoints: Path, jobs: int = 1) -> QualityArguments:
+    """The arguments of its trainer, one of `jobs` at a time, going on from the last checkpoint if there is one."""
     kind = DistillationArguments if run.is_distilled else QualityArguments
     return kind(
         output_dir=str(checkpoints),
         seed=run.seed,
         disable_tqdm=True,
         resume_from_checkpoint="last" if last_checkpoint(checkpoints) else None,
-        **run.training,
+        **{"dataloader_num_workers": default_workers(jobs), **run.training},
     )
 
 

@@ -1,8 +1,25 @@
-"""The processes of data loaders that live on between epochs."""
+"""The processes of data loaders: how many, and how those that live on between epochs end."""
 
+import os
 from collections.abc import Iterable
 
+import torch
 from torch.utils.data import DataLoader
+
+
+MOST = 16  # what one GPU was fed by in the measurements; each holds batches in memory
+
+
+def default_workers(trainings: int = 1) -> int:
+    """Loader processes for one of so many trainings on this machine: its share of the cores, at most `MOST`.
+
+    0 without CUDA, where loading and computing want the same cores and small runs should start at once.
+    """
+    if not torch.cuda.is_available():
+        return 0
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    processes = trainings * int(os.environ.get("LOCAL_WORLD_SIZE", 1))  # which torchrun and accelerate set
+    return min(max(cores // processes, 1), MOST)
 
 
 def end_workers(loaders: Iterable) -> None:
