@@ -48,7 +48,8 @@ def main() -> None:
         teacher = build_student(names.teacher, num_frames=data.num_frames)
         student = build_student(names.student, num_frames=data.num_frames)
         about = model_facts(student, names.student), model_facts(teacher, names.teacher)
-        processor = build_processor(student.config, [names.student, names.teacher], **data.processor_options())
+        places, options = [names.student, names.teacher], data.processor_options()
+        processor = build_processor(student.config, places, [teacher.config], **options)
         splits = load_data(data, args, processor)
         trainer = DistillationTrainer(
             student, args, train_rows(data, args, splits), splits["validation"], processor, teacher=teacher

@@ -96,6 +96,37 @@ def test_folders_of_quality_models_are_loaded(tmp_path):
         assert processor.num_frames == 3 and processor.crop_size.height == model.config.image_size
 
 
+@pytest.mark.parametrize(
+    ("student", "spatial_mode", "given", "fragment"),
+    [
+        ("S", "fragments", {}, 28),
+        ("videomae_small", "resize", {}, 112),  # 8 patches of 14 pixels and 7 of 16
+        ("resnet18", "resize", {}, 224),
+        ("resnet18", "fragments", {"fragment_size": 224}, 224),
+        ("resnet18", "fragments", {"spatial_mode": "resize"}, 224),
+        ("resnet18", "fragments", {}, r"must be a multiple of the patch size 224 .* \(patches of 32 and 14 pixels;"),
+        ("resnet18", "fragments", {"fragment_size": 32}, r"one of \[224\], not 32"),
+        ("S", "fragments", {"fragment_size": 30}, r"one of \[14, 28, 56, 112, 224\], not 30"),
+    ],
+)
+def test_fragments_fit_the_patches_of_student_and_teacher(tmp_path, student, spatial_mode, given, fragment):
+    InternVideo2VideoProcessor(spatial_mode=spatial_mode, num_frames=5).save_pretrained(tmp_path)
+    with torch.device("meta"):
+        models = [build_student(name).config for name in (student, "L")]
+
+    def build():
+        return build_processor(models[0], [str(tmp_path)], models[1:], **given)
+
+    if isinstance(fragment, str):
+        with pytest.raises(ValueError, match=fragment):
+            build()
+        return
+    processor = build()
+    assert (processor.fragment_size, processor.num_frames) == (fragment, 5)
+    assert all(fragment % config.patch_size == 0 for config in models)
+    assert processor.patch_size % models[0].patch_size == 0
+
+
 def test_a_checkpoint_of_transformers_becomes_the_backbone_with_its_weights(tmp_path):
     torch.manual_seed(0)
     backbone = ResNetModel(ResNetConfig(**TINY_RESNET)).eval()

@@ -255,12 +255,14 @@ def build(run: Run) -> PreTrainedModel:
 
 
 def processor_of(run: Run) -> InternVideo2VideoProcessor:
-    """The same for all models that are compared: they look at the same pixels."""
+    """The same for all models that are compared: they look at the same pixels. Whose patches fit is seen later."""
     side = run.image_size or InternVideo2VideoProcessor.size["shortest_edge"]
+    options = DataArguments(**run.data).processor_options()
     return InternVideo2VideoProcessor(
         size={"shortest_edge": side},
         crop_size={"height": side, "width": side},
-        **DataArguments(**run.data).processor_options(),
+        patch_size=options.get("fragment_size", InternVideo2VideoProcessor.patch_size),
+        **options,
     )
 
 

@@ -1,6 +1,7 @@
 """Students, and teachers, by name: one table of sizes, and what else a name may be."""
 
 import logging
+import math
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import fields
@@ -107,35 +108,58 @@ def build_student(name_or_path: str, **overrides: Any) -> PreTrainedModel:
     return student
 
 
-def build_processor(config: PreTrainedConfig, names: Sequence[str] = (), **options: Any) -> InternVideo2VideoProcessor:
+def build_processor(
+    config: PreTrainedConfig, names: Sequence[str] = (), others: Sequence[PreTrainedConfig] = (), **options: Any
+) -> InternVideo2VideoProcessor:
     """The video processor for a model.
 
     Args:
         config: the configuration of the model.
-        names: folders or repositories, the first of which that has a processor of this package gives it; of another
-            model of transformers its mean and standard deviation of colour are taken.
+        names: folders or repositories, the first of which that has a processor of this package gives its settings; of
+            another model of transformers its mean and standard deviation of colour are taken.
+        others: configurations of further models that will look at the same pixels.
         options: of the processor; they go before all others.
 
-    Frames, size and the multiple of fragments are those of the model. Fragments are the largest below or at 32 pixels
-    that fit, or else the smallest that fit.
+    Where no processor says so, frames and size are those of the model, and fragments are the largest below or at 32
+    pixels that fit, or else the smallest that fit. To fit is to be a multiple of the patches of all these models, so
+    that no token of any lies across a seam.
+
+    Raises ValueError: options that do not go together, or fragments that do not fit; those of a processor that was
+    found are not changed, since a model has learnt to look through it.
     """
     options = {name: value for name, value in options.items() if value is not None}
-    colour = {}
+    patches = [each.patch_size for each in (config, *others)]
+    facts = {"patch_size": math.lcm(*patches)}
+    settings = found_settings(names)
+    if "crop_size" not in settings:
+        sizes = {"shortest_edge": config.image_size}, {"height": config.image_size, "width": config.image_size}
+        facts |= {"num_frames": config.num_frames, "size": sizes[0], "crop_size": sizes[1]}
+    settings = {**settings, **facts, **options}
+    side, patch = settings["crop_size"]["height"], settings["patch_size"]
+    fitting = [n for n in range(patch, side + 1, patch) if side % n == 0] or [side]
+    is_learnt = settings.get("spatial_mode") == "fragments" and "fragment_size" in settings
+    if not is_learnt and "fragment_size" not in options and settings.get("fragment_size") not in fitting:
+        settings["fragment_size"] = max((n for n in fitting if n <= 32), default=fitting[0])
+    try:
+        return InternVideo2VideoProcessor.from_dict(settings)
+    except ValueError as error:
+        sizes = " and ".join(map(str, dict.fromkeys(patches)))
+        raise ValueError(
+            f"{error} (patches of {sizes} pixels; another fragment_size, spatial_mode 'resize' or other models do)"
+        ) from error
+
+
+def found_settings(names: Sequence[str]) -> dict[str, Any]:
+    """The settings of the first processor at these places, or what the first of another kind says of colour."""
     for name in filter(is_place, names):
         with suppress(OSError, ValueError):
-            processor = AutoVideoProcessor.from_pretrained(name, **options)
+            processor = AutoVideoProcessor.from_pretrained(name)
             if isinstance(processor, InternVideo2VideoProcessor):
-                return processor
+                return processor.to_dict()
         with suppress(OSError):
             settings, _ = BaseImageProcessor.get_image_processor_dict(name)
-            colour = {key: settings[key] for key in ("image_mean", "image_std") if key in settings}
-            break
-    side, patch = config.image_size, config.patch_size
-    sizes = {"size": {"shortest_edge": side}, "crop_size": {"height": side, "width": side}}
-    fitting = [n for n in range(patch, side + 1, patch) if side % n == 0] or [side]
-    fragment = max((n for n in fitting if n <= 32), default=fitting[0])
-    facts = {"num_frames": config.num_frames, "patch_size": patch, "fragment_size": fragment}
-    return InternVideo2VideoProcessor(**{**facts, **sizes, **colour, **options})
+            return {key: settings[key] for key in ("image_mean", "image_std") if key in settings}
+    return {}
 
 
 def model_names() -> list[str]:
