@@ -26,8 +26,8 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--recipe", default=str(Path(__file__).with_name("default_ladder.json")), help="of the ladder")
     parser.add_argument("--teacher", help=f"name of the teacher's network (default: {Settings.teacher})")
     parser.add_argument("--student", help=f"name of the student's network (default: {Settings.student})")
-    parser.add_argument("--max_steps", type=int, help="training steps, in place of those of the settings")
-    parser.add_argument("--batch_size", type=int, help=f"clips of a step (default: {Settings.batch_size})")
+    parser.add_argument("--max_steps", type=int, help="training steps of every stage")
+    parser.add_argument("--batch_size", type=int, help="clips of a step of every stage")
     parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes (default: one per core)")
     parser.add_argument("--assets", type=Path, default=ASSETS, help="folder of the shipped model")
     parser.add_argument("--sanity", type=Path, metavar="CSV", help="what users try first, to be scored for the card")
@@ -37,10 +37,12 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> int:
     arguments = parse_arguments()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    given = {name: getattr(arguments, name) for name in ("recipe", "teacher", "student", "batch_size")}
-    if arguments.max_steps:
-        given |= {"teacher_steps": arguments.max_steps, "student_steps": arguments.max_steps}
+    given = {name: getattr(arguments, name) for name in ("recipe", "teacher", "student")}
     settings = replace(Settings(), **{name: value for name, value in given.items() if value is not None})
+    of_stage = {"steps": arguments.max_steps, "batch_size": arguments.batch_size}
+    of_stage = {name: value for name, value in of_stage.items() if value is not None}
+    for name in ("teacher_stages", "student_stages"):
+        settings = replace(settings, **{name: tuple(replace(stage, **of_stage) for stage in getattr(settings, name))})
     sources = None if arguments.sources == ["-"] else arguments.sources
     recipe = Recipe(sources, arguments.output, settings, arguments.workers, arguments.assets, arguments.sanity)
     try:

@@ -4,7 +4,7 @@ from importlib.resources import as_file, files
 from pathlib import Path
 
 from cvqa.default_student.recipe import Recipe
-from cvqa.default_student.settings import Settings
+from cvqa.default_student.settings import Settings, Stage
 from cvqa.demo import PHOTOGRAPHS
 
 
@@ -17,13 +17,14 @@ SETTINGS = Settings(
     ladder={"encodes_per_source": 5, "size": (192, 108), "num_frames": 8, "max_frames": 8},
     fractions=(0.5, 0.25, 0.25),
     left_out={"codec": "vvc", "preset": "ultrafast"},
-    crop=64,
     view=128,
     fragment=64,
     teacher="resnet_small",
-    teacher_steps=4,
-    student_steps=4,
-    batch_size=8,
+    teacher_stages=(Stage(steps=4, batch_size=8, crop=64, learning_rate=1e-3),),
+    student_stages=(
+        Stage(steps=4, batch_size=8, crop=64, learning_rate=1e-3),
+        Stage(steps=2, batch_size=4, crop=96, learning_rate=1e-4),
+    ),
     evaluations=2,
     bd_encoders=("x264", "x265"),
     bd_contents=2,

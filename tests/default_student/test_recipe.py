@@ -71,7 +71,8 @@ def test_frames_of_training_serve_the_shipped_processor():
     from cvqa.data.frames import frame_settings
 
     settings = Settings()
-    assert frame_settings(training_processor(settings)) == frame_settings(shipped_processor(settings))
+    for crop in (128, 256):
+        assert frame_settings(training_processor(settings, crop)) == frame_settings(shipped_processor(settings))
 
 
 def test_a_phase_without_its_input_says_which_comes_first(tmp_path):
@@ -100,6 +101,8 @@ def test_from_photographs_to_a_folder_that_scores(tmp_path):
     assert report["bd_rate"]["x265 against x264"]["contents"] + len(report["bd_rate"]["x265 against x264"]["undefined"])
     card = (assets / "README.md").read_text()
     assert "It is not an opinion score" in card and "BD-rate" in card
+    facts = json.loads((assets / "run.json").read_text())
+    assert [(stage["steps"], stage["crop"]) for stage in facts["stages"]] == [(4, 64), (2, 96)] and facts["steps"] == 2
     written = {
         path: path.stat().st_mtime_ns for name in ("teacher", "student") for path in (output / name).glob("*.saf*")
     }

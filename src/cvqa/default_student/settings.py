@@ -4,6 +4,16 @@ from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
+class Stage:
+    """A part of the training of a model: steps of a batch of native crops, `crop` pixels wide and high."""
+
+    steps: int
+    batch_size: int
+    crop: int
+    learning_rate: float
+
+
+@dataclass(frozen=True)
 class Settings:
     """The settings of every phase; another value of any of them is another student."""
 
@@ -25,24 +35,20 @@ class Settings:
     split_seed: int = 0
     left_out: dict = field(default_factory=lambda: {"codec": "vvc", "preset": "ultrafast"})
 
-    # Training clips: frames at even distances over the clip, so many sets of them, and a native crop.
+    # Training clips: frames at even distances over the clip, and so many sets of them.
     num_frames: int = 4
     windows: int = 2
-    crop: int = 128
 
     # What the shipped processor shows: native fragments that see all of a small frame.
     view: int = 448
     fragment: int = 224
 
-    # Training, of both models where not told apart.
+    # Training, of both models where not told apart. A stage goes on where the one before it ended.
     teacher: str = "resnet34"
     student: str = "resnet_small"
-    teacher_steps: int = 4000
-    student_steps: int = 4000
-    teacher_rate: float = 1e-3
-    student_rate: float = 2e-3
-    batch_size: int = 192
-    evaluations: int = 5
+    teacher_stages: tuple[Stage, ...] = (Stage(steps=4000, batch_size=192, crop=128, learning_rate=1e-3),)
+    student_stages: tuple[Stage, ...] = (Stage(steps=4000, batch_size=192, crop=128, learning_rate=2e-3),)
+    evaluations: int = 5  # of each stage
     eval_batch_size: int = 16
     averaging: float = 0.999
     teacher_loss: dict = field(default_factory=lambda: {"huber": 10.0, "plcc": 0.3})

@@ -1,6 +1,8 @@
 """The training phases of the default student: rows, frames, teacher, student."""
 
 import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +17,7 @@ from ..distillation.run import DataArguments, cost_facts, last_checkpoint, model
 from ..distillation.students import build_student
 from ..files import json_text, write_text
 from ..models import InternVideo2VideoProcessor
-from .settings import Settings
+from .settings import Settings, Stage
 
 
 # Of a row of the ladder, what training reads; the less, the faster.
@@ -60,9 +62,9 @@ def domain_of(train: Dataset) -> dict:
     return {name: [min(values), max(values)] for name, values in ranges.items()}
 
 
-def training_processor(settings: Settings) -> InternVideo2VideoProcessor:
+def training_processor(settings: Settings, crop: int) -> InternVideo2VideoProcessor:
     """One native crop of a few frames spread over the clip."""
-    return _processor(settings, settings.crop, settings.crop)
+    return _processor(settings, crop, crop)
 
 
 def shipped_processor(settings: Settings) -> InternVideo2VideoProcessor:
@@ -84,7 +86,7 @@ def _processor(settings: Settings, crop: int, fragment: int) -> InternVideo2Vide
 
 def load_frames(rows: dict[str, Dataset], settings: Settings, cache: Path, workers: int | None) -> DatasetDict:
     """train and validation with their frames, decoded where the cache does not have them yet."""
-    processor = training_processor(settings)
+    processor = shipped_processor(settings)  # whatever is cut out of them
     return DatasetDict(
         {
             name: cache_frames(
@@ -101,53 +103,73 @@ def load_frames(rows: dict[str, Dataset], settings: Settings, cache: Path, worke
 
 def train_teacher(data: DatasetDict, settings: Settings, folder: Path, workers: int) -> None:
     """A large network on the labels alone; saved in `folder`."""
-    set_seed(settings.seed)
-    model = _fresh(settings.teacher, settings)
-    arguments = QualityArguments(
-        loss_weights=settings.teacher_loss,
-        learning_rate=settings.teacher_rate,
-        **_options(settings, settings.teacher_steps, folder, workers),
-    )
-    trainer = QualityTrainer(model, arguments, **_data(data, settings), callbacks=[_averaging(settings)])
-    _train(trainer, data, settings, folder, settings.teacher)
+
+    def trainer_of(model: PreTrainedModel, stage: Stage, options: dict) -> QualityTrainer:
+        arguments = QualityArguments(loss_weights=settings.teacher_loss, **options)
+        return QualityTrainer(model, arguments, **_data(data, settings, stage))
+
+    _train(trainer_of, settings.teacher, settings.teacher_stages, data, settings, folder, workers)
 
 
 def train_student(data: DatasetDict, settings: Settings, teacher: Path, folder: Path, workers: int) -> None:
     """The student on labels and what the frozen teacher makes of the same clips; saved in `folder` as float16."""
-    set_seed(settings.seed)
-    model, taught_by = _fresh(settings.student, settings), build_student(str(teacher))
-    arguments = DistillationArguments(
-        teacher_mode="frozen",
-        loss_weights=settings.student_loss,
-        learning_rate=settings.student_rate,
-        **_options(settings, settings.student_steps, folder, workers),
-    )
-    trainer = DistillationTrainer(
-        model,
-        arguments,
-        teacher=taught_by.to(memory_format=torch.channels_last),
-        **_data(data, settings),
-        callbacks=[_averaging(settings)],
-    )
+    taught_by = build_student(str(teacher)).to(memory_format=torch.channels_last)
+
+    def trainer_of(model: PreTrainedModel, stage: Stage, options: dict) -> DistillationTrainer:
+        arguments = DistillationArguments(teacher_mode="frozen", loss_weights=settings.student_loss, **options)
+        return DistillationTrainer(model, arguments, teacher=taught_by, **_data(data, settings, stage))
+
     facts = {"mode": "frozen", **model_facts(taught_by, settings.teacher)}
-    _train(trainer, data, settings, folder, settings.student, facts, torch.float16)
+    stages = settings.student_stages
+    _train(trainer_of, settings.student, stages, data, settings, folder, workers, facts, torch.float16)
 
 
-def _fresh(name: str, settings: Settings) -> PreTrainedModel:
-    model = build_student(name, num_frames=settings.num_frames, image_size=settings.view)
-    return model.to(memory_format=torch.channels_last)  # as the clips lie; on a GPU convolutions are faster so
+def _train(
+    trainer_of: Callable[[PreTrainedModel, Stage, dict], QualityTrainer],
+    start: str,
+    stages: Sequence[Stage],
+    data: DatasetDict,
+    settings: Settings,
+    folder: Path,
+    workers: int,
+    teacher: dict | None = None,
+    dtype: torch.dtype = torch.float32,
+) -> None:
+    """Train stage by stage, each from its last checkpoint if there is one, and leave model, shipped processor and facts
+    in `folder`."""
+    started = time.time()
+    set_seed(settings.seed)
+    model = build_student(start, num_frames=settings.num_frames, image_size=settings.view)
+    for number, stage in enumerate(stages, start=1):
+        done = folder / f"stage{number}"
+        if (done / "config.json").is_file():
+            model = build_student(str(done))
+            continue
+        model = model.to(memory_format=torch.channels_last)  # as the clips lie; on a GPU convolutions are faster so
+        trainer = trainer_of(model, stage, _options(settings, stage, folder / f"checkpoints{number}", workers))
+        trainer.add_callback(AveragedWeights(settings.averaging))
+        trainer.train(resume_from_checkpoint=last_checkpoint(trainer.args.output_dir))
+        model = trainer.models()[0].to(memory_format=torch.contiguous_format)
+        if stage is not stages[-1]:
+            model.save_pretrained(done)
+    processor = shipped_processor(settings)
+    model.config.image_size = settings.view
+    facts = run_facts(trainer, data, DataArguments(split_seed=settings.split_seed), started)
+    facts |= {"stages": [asdict(stage) for stage in stages], "teacher": teacher}
+    facts |= {"model": model_facts(model, start), "cost": cost_facts(model, processor)}
+    facts["data"]["left_out"] = [f"{column} {value}" for column, value in settings.left_out.items()]
+    folder.mkdir(parents=True, exist_ok=True)
+    processor.save_pretrained(folder)
+    write_text(folder / "run.json", json_text(facts))
+    model.to(dtype).save_pretrained(folder)  # last: it says that the phase is done
 
 
-def _averaging(settings: Settings) -> AveragedWeights:
-    return AveragedWeights(settings.averaging)
-
-
-def _data(data: DatasetDict, settings: Settings) -> dict:
+def _data(data: DatasetDict, settings: Settings, stage: Stage) -> dict:
     shown = QualityCollator(shipped_processor(settings), as_uint8=True)
     return {
-        "train_dataset": repeated(data["train"], -(-STEPS_PER_EPOCH * settings.batch_size // len(data["train"]))),
+        "train_dataset": repeated(data["train"], -(-STEPS_PER_EPOCH * stage.batch_size // len(data["train"]))),
         "eval_dataset": data["validation"],
-        "processing_class": training_processor(settings),
+        "processing_class": training_processor(settings, stage.crop),
         "eval_data_collator": shown,
     }
 
@@ -158,15 +180,16 @@ def repeated(rows: Dataset, times: int) -> Dataset:
     return several.add_column("repeat", np.repeat(np.arange(times), len(rows)))
 
 
-def _options(settings: Settings, steps: int, folder: Path, workers: int) -> dict:
-    every = max(steps // settings.evaluations, 1)
+def _options(settings: Settings, stage: Stage, checkpoints: Path, workers: int) -> dict:
+    every = max(stage.steps // settings.evaluations, 1)
     is_cuda = torch.cuda.is_available()
     return {
-        "output_dir": str(folder / "checkpoints"),
+        "output_dir": str(checkpoints),
         "augment": "luma",
         "seed": settings.seed,
-        "max_steps": every * max(steps // every, 1),  # the last step is evaluated
-        "per_device_train_batch_size": settings.batch_size,
+        "learning_rate": stage.learning_rate,
+        "max_steps": every * max(stage.steps // every, 1),  # the last step is evaluated
+        "per_device_train_batch_size": stage.batch_size,
         "per_device_eval_batch_size": settings.eval_batch_size,
         "warmup_steps": 0.05,
         "eval_strategy": "steps",
@@ -182,26 +205,3 @@ def _options(settings: Settings, steps: int, folder: Path, workers: int) -> dict
         "dataloader_prefetch_factor": 2 if workers else None,
         "disable_tqdm": True,
     }
-
-
-def _train(
-    trainer: QualityTrainer,
-    data: DatasetDict,
-    settings: Settings,
-    folder: Path,
-    start: str,
-    teacher: dict | None = None,
-    dtype: torch.dtype = torch.float32,
-) -> None:
-    """Train, from the last checkpoint if there is one, and leave model, shipped processor and facts in `folder`."""
-    started, processor = time.time(), shipped_processor(settings)
-    trainer.train(resume_from_checkpoint=last_checkpoint(trainer.args.output_dir))
-    model = trainer.models()[0].to(memory_format=torch.contiguous_format)
-    model.config.image_size = settings.view
-    facts = run_facts(trainer, data, DataArguments(split_seed=settings.split_seed), started)
-    facts |= {"model": model_facts(model, start), "teacher": teacher, "cost": cost_facts(model, processor)}
-    facts["data"]["left_out"] = [f"{column} {value}" for column, value in settings.left_out.items()]
-    folder.mkdir(parents=True, exist_ok=True)
-    processor.save_pretrained(folder)
-    write_text(folder / "run.json", json_text(facts))
-    model.to(dtype).save_pretrained(folder)  # last: it says that the phase is done
