@@ -37,12 +37,18 @@ TINY = {"hidden_size": 192, "num_hidden_layers": 12, "num_attention_heads": 3}
 SMALL = {"hidden_size": 384, "num_hidden_layers": 12, "num_attention_heads": 6}
 BASE = {"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12}
 
+# A residual network that halves the frame once before its first stage, not twice as ResNet does: blocks and ringing are
+# a few pixels wide. Plain convolutions, since no width is as large as a group.
+FINE = {"layer_type": "x", "depths": [2, 2, 2, 2], "groups_width": 1024, "downsample_in_first_stage": False}
+
 # Name -> type of the backbone in transformers, and the fields of its configuration.
 STUDENTS: dict[str, tuple[str, dict[str, Any]]] = {
     "resnet_small": ("resnet", {name: value for name, value in DEFAULT_BACKBONE.items() if name != "model_type"}),
     "resnet18": ("resnet", {"layer_type": "basic", "depths": [2, 2, 2, 2], "hidden_sizes": [64, 128, 256, 512]}),
     "resnet34": ("resnet", {"layer_type": "basic", "depths": [3, 4, 6, 3], "hidden_sizes": [64, 128, 256, 512]}),
     "resnet50": ("resnet", {}),
+    "regnet_tiny": ("regnet", {**FINE, "embedding_size": 24, "hidden_sizes": [24, 48, 96, 192]}),
+    "regnet_small": ("regnet", {**FINE, "embedding_size": 32, "hidden_sizes": [32, 64, 128, 256]}),
     "mobilenet_v2": ("mobilenet_v2", {"tf_padding": False}),
     "convnext_atto": ("convnext", {"depths": [2, 2, 6, 2], "hidden_sizes": [40, 80, 160, 320]}),
     "convnext_tiny": ("convnext", {}),
