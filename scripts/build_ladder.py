@@ -24,6 +24,13 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--size", default="480x270", help="of clips made from photographs; several, by comma, are drawn from"
     )
+    parser.add_argument(
+        "--takes",
+        type=int,
+        default=1,
+        metavar="N",
+        help="clips from every photograph, by different cameras (default: 1)",
+    )
     parser.add_argument("--frames", type=int, default=24, help="of clips made from photographs (default: %(default)s)")
     parser.add_argument("--max-frames", type=int, default=64, help="of other clips (default: %(default)s)")
     parser.add_argument("--model", default="vmaf_v0.6.1", help="VMAF model (default: %(default)s)")
@@ -51,6 +58,7 @@ def main() -> int:
             recipe=arguments.recipe,
             encodes_per_source=arguments.encodes_per_source,
             size=arguments.size,
+            takes=arguments.takes,
             num_frames=arguments.frames,
             max_frames=arguments.max_frames,
             seed=arguments.seed,

@@ -15,8 +15,10 @@ import skimage.data
 from PIL import Image
 
 from cvqa.data.ladder import COLUMNS, build_ladder, label_encodes
-from cvqa.data.ladder_sources import Source, find_sources
+from cvqa.data.ladder_sources import Source, find_sources, with_takes
 from cvqa.data.ladder_work import LadderSettings
+from cvqa.data.splits import split_by_content
+from cvqa.video import VideoReader
 from cvqa.video.encoding import encode
 from cvqa.video.photographs import pan_and_zoom
 
@@ -306,6 +308,41 @@ def test_photographs_get_one_of_several_sizes():
     assert sizes == [settings.size_of(source) for source in sources]
 
 
+def test_another_take_leaves_the_first_as_it_is(tmp_path):
+    Image.fromarray(skimage.data.coffee()).save(tmp_path / "cup.png")
+    (tmp_path / "families.csv").write_text("content_id,family\ncup,kitchen\n")
+    options = {**SMALL, "recipe": [{"encoder": "x264"}], "encodes_per_source": 1, "num_frames": 3}
+    first = build_ladder(tmp_path, tmp_path / "out", **options)
+    before = times_of(tmp_path / "out")
+    both = build_ladder(tmp_path, tmp_path / "out", takes=2, **options)
+    assert not both.failures and both.reused == len(first.rows) == 1
+    assert times_of(tmp_path / "out").items() >= before.items()
+    assert [(row["content_id"], row["family"]) for row in both.rows] == [("cup", "kitchen"), ("cup_take2", "kitchen")]
+    pictures = [VideoReader(tmp_path / "out" / row["reference"]).get_batch([0])[0].astype(float) for row in both.rows]
+    assert abs(pictures[0] - pictures[1]).mean() > 10
+
+
+def test_takes_of_a_photograph_are_contents_on_one_side_of_a_split():
+    sources = with_takes([Source(Path(f"{i}.png"), f"photo{i}", f"photo{i}", f"photo{i}") for i in range(20)], 3)
+    contents = [source.content_id for source in sources]
+    assert len(set(contents)) == 60
+    sides = split_by_content(contents, families=[source.family for source in sources], scores=[*range(60)])
+    photographs = [{contents[row].partition("_")[0] for row in rows} for rows in sides.values()]
+    assert [3 * len(names) for names in photographs] == [len(rows) for rows in sides.values()] == [36, 12, 12]
+
+
+def test_a_source_called_as_the_take_of_another_is_refused():
+    sources = [Source(Path(f"{name}.png"), name, name, name) for name in ("cup", "cup_take2")]
+    assert len(with_takes(sources[:1], 3)) == 3
+    with pytest.raises(ValueError, match=r"cup\.png: its take 2 .* rename"):
+        with_takes(sources, 2)
+
+
+def test_clips_have_one_take():
+    clip = Source(Path("cup.mp4"), "cup", "cup", "cup")
+    assert with_takes([clip], 2) == [clip]
+
+
 def test_limit_takes_the_same_sources_first(sources, tmp_path):
     found = find_sources(sources)
     assert len(found) == 4
@@ -321,6 +358,7 @@ def test_settings_out_of_range_are_refused(sources, tmp_path):
     for wrong, message in (
         ({"recipe": [{"encoder": "xvid"}]}, "recipe: kind 1: unknown encoder"),
         ({"encodes_per_source": 0}, "encodes_per_source must be at least 1"),
+        ({"takes": 0}, "takes must be at least 1"),
         ({"size": (30, 20)}, "at least 64"),
     ):
         with pytest.raises(ValueError, match=message):

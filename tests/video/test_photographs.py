@@ -3,7 +3,15 @@ import pytest
 import skimage.data
 from PIL import Image, ImageFilter
 
-from cvqa.video.photographs import SHARPNESS_THRESHOLD, camera_path, fit_size, open_photograph, pan_and_zoom, sharpness
+from cvqa.video.photographs import (
+    SHARPNESS_THRESHOLD,
+    camera_path,
+    fit_size,
+    open_photograph,
+    overlap,
+    pan_and_zoom,
+    sharpness,
+)
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +59,33 @@ def test_seed_decides_the_clip(astronaut):
     assert first.shape == (3, 90, 160, 3) and first.dtype == np.uint8
     assert np.array_equal(first, same)
     assert not np.array_equal(first, other)
+
+
+def test_another_take_shows_other_parts_of_the_photograph():
+    independent, chosen = [], []
+    for seed in range(12):
+        first = camera_path((1600, 1200), (480, 270), 24, seed)
+        independent.append(overlap(first, camera_path((1600, 1200), (480, 270), 24, 100 + seed)))
+        second = camera_path((1600, 1200), (480, 270), 24, 100 + seed, takes=[first])
+        np.testing.assert_array_equal(second, camera_path((1600, 1200), (480, 270), 24, 100 + seed, takes=[first]))
+        chosen.append(overlap(first, second))
+        third = camera_path((1600, 1200), (480, 270), 24, 100 + seed, takes=[first, second])
+        assert max(overlap(third, first), overlap(third, second)) < 0.9
+    assert np.mean(chosen) < 0.6 * np.mean(independent)
+
+
+def test_overlap_is_the_share_of_the_smaller_view():
+    wide = np.array([[0.0, 0, 100, 50]])
+    for other, share in (
+        ([0, 0, 100, 50], 1),
+        ([20, 10, 60, 30], 1),  # all of it is in the wide one
+        ([50, 0, 150, 50], 0.5),
+        ([100, 0, 200, 50], 0),
+        ([150, 60, 200, 90], 0),
+    ):
+        assert overlap(wide, np.array([other], float)) == pytest.approx(share)
+    moving = np.array([[0.0, 0, 100, 50], [100, 0, 200, 50]])
+    assert overlap(wide, moving) == overlap(moving, wide) == pytest.approx(0.5)
 
 
 def test_single_frame(astronaut):

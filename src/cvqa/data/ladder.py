@@ -33,7 +33,7 @@ from ..video.photographs import SHARPNESS_THRESHOLD
 from ..video.vmaf import full_reference_scores
 from .ladder_estimate import estimate, measured_rate, pixels_of
 from .ladder_log import LadderLog, identity
-from .ladder_sources import Source, find_sources
+from .ladder_sources import Source, find_sources, with_takes
 from .ladder_work import LadderSettings, make_encode, make_reference
 
 
@@ -83,6 +83,9 @@ def build_ladder(
         recipe: kinds of encodes: a name in `RECIPES`, a JSON file, or a list of `Kind` or dict.
         encodes_per_source: drawn from the recipe, anew for every source.
         size, num_frames: of clips made from photographs, (width, height); of several sizes each gets one, by chance.
+        takes: clips that are made from every photograph, each by a camera that shows as little as can be of what the
+            others do, each a content of its own (`NAME_take2`, ...) in the photograph's family. The first stays as it
+            is without the others.
         max_frames: of other clips.
         seed: of camera paths, sizes, encodes and order.
         model: VMAF model, see `full_reference_scores`.
@@ -95,6 +98,7 @@ def build_ladder(
     out = Path(out)
     found = find_sources(sources, families, leave_out=out)
     found = sorted(found, key=lambda source: zlib.crc32(f"{settings.seed} {source.name}".encode()))[:limit]
+    found = with_takes(found, settings.takes)
     run = _Run(out, settings, report or (lambda text: None))
     run.work_through(found, workers or os.cpu_count() or 1)
     return LadderSummary(

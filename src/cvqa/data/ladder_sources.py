@@ -5,7 +5,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 
@@ -22,6 +22,7 @@ class Source:
     content_id: str
     family: str
     name: str  # unique among the sources and fit for a file name
+    earlier: tuple["Source", ...] = ()  # takes of the same photograph
 
     @property
     def is_photograph(self) -> bool:
@@ -79,6 +80,29 @@ def find_sources(
     if families is not None:
         family_of = _read_families(Path(families))
     return _named(paths, labels, family_of)
+
+
+def with_takes(sources: list[Source], takes: int) -> list[Source]:
+    """The sources, then further takes of every photograph, `NAME_take2` and so on, until it has so many.
+
+    A take is a clip by another camera: a content of its own, in the family of the photograph.
+
+    Raises:
+        ValueError: a source has the name or the content of a take of another.
+    """
+    found = list(sources)
+    known = {label for source in sources for label in (source.name.lower(), source.content_id)}
+    before = {source: (source,) for source in sources if source.is_photograph}
+    for take in range(2, takes + 1):
+        for first, earlier in before.items():
+            name, content = f"{first.name}_take{take}", f"{first.content_id}_take{take}"
+            if {name.lower(), content} & known:
+                raise ValueError(
+                    f"{first.path}: its take {take} would be called {name}, as another source is: rename one"
+                )
+            found.append(replace(first, name=name, content_id=content, earlier=earlier))
+            before[first] = (*earlier, found[-1])
+    return found
 
 
 def _named(paths: list[Path], labels: dict[Path, dict[str, str]], family_of: dict[str, str]) -> list[Source]:

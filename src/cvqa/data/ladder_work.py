@@ -14,7 +14,7 @@ import numpy as np
 
 from ..video.encoders import ENCODERS
 from ..video.encoding import EncodingError, encode, probe, store_reference
-from ..video.photographs import SHARPNESS_THRESHOLD, fit_size, open_photograph, pan_and_zoom, sharpness
+from ..video.photographs import SHARPNESS_THRESHOLD, camera_path, fit_size, open_photograph, pan_and_zoom, sharpness
 from ..video.vmaf import full_reference_scores
 from .ladder_recipe import SMALLEST_SIDE, Kind, Variant, draw_variants, load_recipe
 from .ladder_sources import Source
@@ -32,6 +32,7 @@ class LadderSettings:
     recipe: Sequence[Kind] = "mixed"
     encodes_per_source: int = 16
     size: Sequence[tuple[int, int]] = ((480, 270),)
+    takes: int = 1
     num_frames: int = 24
     max_frames: int = 64
     seed: int = 0
@@ -43,7 +44,7 @@ class LadderSettings:
         object.__setattr__(self, "size", tuple(map(tuple, sizes)))
         if any(len(size) != 2 or min(size) < SMALLEST_SIDE for size in self.size):
             raise ValueError(f"sizes must be pairs of at least {SMALLEST_SIDE} pixels, not {self.size}")
-        for name in ("encodes_per_source", "num_frames", "max_frames"):
+        for name in ("encodes_per_source", "takes", "num_frames", "max_frames"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
 
@@ -56,12 +57,18 @@ class LadderSettings:
         """Of the clip that a photograph becomes, where it is large enough."""
         return self.size[np.random.default_rng([self.seed, _number(source.name), 1]).integers(len(self.size))]
 
+    def camera_seed(self, source: Source) -> int:
+        """Of the camera that a photograph is filmed with."""
+        return self.seed + _number(source.name)
+
     def reference_recipe(self, source: Source) -> dict:
         """All that decides a reference, as JSON values. A changed source shows by its size or time."""
         stat = source.path.stat()
         recipe = {"source": source.path.name, "bytes": stat.st_size, "changed": stat.st_mtime_ns}
         if source.is_photograph:
-            return {**recipe, "size": list(self.size_of(source)), "num_frames": self.num_frames, "seed": self.seed}
+            recipe |= {"size": list(self.size_of(source)), "num_frames": self.num_frames, "seed": self.seed}
+            earlier = [list(self.size_of(take)) for take in source.earlier]
+            return {**recipe, "sizes_of_earlier_takes": earlier} if earlier else recipe
         return {**recipe, "max_frames": self.max_frames}
 
 
@@ -73,8 +80,12 @@ def make_reference(source: Source, target: Path, settings: LadderSettings) -> di
         if min(size) < SMALLEST_SIDE:
             raise ValueError(f"{name}: the photograph is too small, {photograph.size[0]}x{photograph.size[1]} pixels")
         fps = Fraction(PHOTOGRAPH_FPS)
-        seed = settings.seed + _number(source.name)
-        store_reference((pan_and_zoom(photograph, size, settings.num_frames, seed), fps), target)
+        paths: list[np.ndarray] = []
+        for take in source.earlier:
+            camera = fit_size(photograph.size, settings.size_of(take)), settings.num_frames, settings.camera_seed(take)
+            paths.append(camera_path(photograph.size, *camera, name, paths))
+        clip = pan_and_zoom(photograph, size, settings.num_frames, settings.camera_seed(source), paths)
+        store_reference((clip, fps), target)
     else:
         info = probe(source.path)
         if info.is_hdr:

@@ -5,6 +5,7 @@ can't learn that: photographs are therefore only ever reduced, and `sharpness` f
 """
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +15,15 @@ from PIL import Image, ImageOps
 SHARPNESS_THRESHOLD = 0.2
 """Sources below this `sharpness` are soft. Of 120 reduced clips and photographs 14% were below it (shallow focus, fog,
 noise filters); of the same ones enlarged by 1.25 76%, by 1.5 98%."""
+CAMERAS = 32  # to choose from where another take of a photograph has been made
 
 
 def pan_and_zoom(
-    image: Image.Image | str | os.PathLike, size: tuple[int, int], num_frames: int, seed: int = 0
+    image: Image.Image | str | os.PathLike,
+    size: tuple[int, int],
+    num_frames: int,
+    seed: int = 0,
+    takes: Sequence[np.ndarray] = (),
 ) -> np.ndarray:
     """A clip of `num_frames` frames along `camera_path`, each resampled (Lanczos) from the photograph itself.
 
@@ -25,6 +31,7 @@ def pan_and_zoom(
         image: a photograph of any mode, or its file; a file is turned upright as its EXIF orientation says.
         size: (width, height) of the clip.
         seed: of the camera's path; the same seed gives the same clip.
+        takes: paths of the cameras of other takes, from which this one is to differ.
 
     Returns:
         uint8 RGB (num_frames, height, width, 3).
@@ -33,19 +40,31 @@ def pan_and_zoom(
         ValueError: the photograph is smaller than `size` (it is never enlarged), or its file can't be read.
     """
     image, name = open_photograph(image)
-    boxes = camera_path(image.size, size, num_frames, seed, name)
+    boxes = camera_path(image.size, size, num_frames, seed, name, takes)
     frames = [np.asarray(image.resize(size, Image.Resampling.LANCZOS, box=tuple(box))) for box in boxes]
     return np.stack(frames)
 
 
 def camera_path(
-    image_size: tuple[int, int], size: tuple[int, int], num_frames: int, seed: int = 0, name: str = "image"
+    image_size: tuple[int, int],
+    size: tuple[int, int],
+    num_frames: int,
+    seed: int = 0,
+    name: str = "image",
+    takes: Sequence[np.ndarray] = (),
 ) -> np.ndarray:
     """Where a smooth, slightly hand-held camera looks: boxes (num_frames, 4) as left, top, right, bottom in pixels.
 
     The camera drifts by 0.5 to 6 pixels a frame of the clip and zooms by up to 10% over its length. Every box lies
     inside the photograph and holds at least one pixel of it per pixel of the clip.
+
+    With `takes`, the paths of other takes of the photograph, it is of `CAMERAS` such cameras the one whose frames have
+    least in common with theirs (`overlap`, the largest of any take).
     """
+    if takes:
+        rng = np.random.default_rng([seed, len(takes)])
+        cameras = (camera_path(image_size, size, num_frames, rng.integers(2**32), name) for _ in range(CAMERAS))
+        return min(cameras, key=lambda boxes: max(overlap(boxes, other) for other in takes))
     image_size, size = np.array(image_size, float), np.array(size, float)
     largest = min(image_size / size)  # photograph pixels per clip pixel with the whole photograph in view
     if largest < 1:
@@ -71,6 +90,18 @@ def camera_path(
     half = size * scale / 2
     centre = np.clip(centre, half, image_size - half)
     return np.clip(np.concatenate([centre - half, centre + half], axis=1), 0, np.tile(image_size, 2))
+
+
+def overlap(one: np.ndarray, other: np.ndarray) -> float:
+    """Share of a frame of the smaller view that a frame of the other shows, 0 to 1, mean over all pairs of frames.
+
+    Args:
+        one, other: two paths of `camera_path` over one photograph, boxes (num_frames, 4).
+    """
+    one, other = one[:, None], other[None]
+    sides = np.minimum(one[..., 2:], other[..., 2:]) - np.maximum(one[..., :2], other[..., :2])
+    areas = [(boxes[..., 2:] - boxes[..., :2]).prod(-1) for boxes in (one, other)]
+    return float((np.maximum(sides, 0).prod(-1) / np.minimum(*areas)).mean())
 
 
 def fit_size(image_size: tuple[int, int], size: tuple[int, int]) -> tuple[int, int]:
