@@ -22,7 +22,7 @@ from transformers import AutoModel, set_seed
 from cvqa.data import QualityCollator
 from cvqa.distillation import comparison
 from cvqa.distillation.comparison import OutOfTime, carry_out, perform
-from cvqa.distillation.comparison_report import report
+from cvqa.distillation.comparison_report import group_of, report
 from cvqa.distillation.experiment import Experiment
 from cvqa.evaluation import apply_score_mapping
 from cvqa.evaluation.intervals import draw_contents
@@ -59,7 +59,7 @@ def description(tmp_path_factory) -> dict:
             "model": "Ti",
             "config": TINY,
         },
-        "teacher": {"num_train_epochs": 1, "model": "Ti", "config": {**TINY, "hidden_size": 64}},
+        "teachers": {"Ti": {"num_train_epochs": 1, "config": {**TINY, "hidden_size": 64}}},
         "students": {"wide": {}, "narrow": {"config": {**TINY, "hidden_size": 32}}},
         "arms": {"plain": {"distill": False}, "distilled": {"teacher_mode": "frozen"}},
         "seeds": [0, 1],
@@ -100,7 +100,7 @@ def test_each_run_is_a_model_with_its_facts(output):
     model = AutoModel.from_pretrained(folder)
     assert (model.config.hidden_size, model.config.label_kind) == (48, "mos")
     facts = json.loads((folder / "run.json").read_text())
-    assert (facts["seed"], facts["run"]["arm"], facts["teacher"]["start"]) == (1, "distilled", "teacher/split0")
+    assert (facts["seed"], facts["run"]["arm"], facts["teacher"]["start"]) == (1, "distilled", "teacher/Ti/split0")
     assert facts["teacher"]["parameters"] > facts["model"]["parameters"]
     assert any("eval_srcc" in entry for entry in facts["history"])
     assert not (folder / "checkpoints").exists()
@@ -123,6 +123,47 @@ def test_a_prediction_is_the_mean_over_views_that_are_the_same_for_all(one_stude
     other_seed = dataclasses.replace(run, seed=7)
     for found in (comparison.predict(run, model, args), comparison.predict(other_seed, model, args)):
         np.testing.assert_allclose([row["prediction"] for row in found], expected, rtol=1e-4)
+
+
+def test_first_who_is_waited_for_then_seed_by_seed_the_longest(description):
+    """However the description has them."""
+    experiment = Experiment(
+        {
+            "settings": {"num_train_epochs": 2},
+            "teachers": {"weak": {"model": "S"}, "strong": {"model": "B"}},
+            "students": {"Ti": {}, "S": {}},
+            "arms": {
+                "plain": {"distill": False},
+                "cached": {"teacher_mode": "cached", "students": ["Ti"]},
+                "joint": {"teacher_mode": "joint", "teacher": "strong", "students": ["Ti"]},
+                "published": {"distill": False, "augment": "published", "num_train_epochs": 1, "students": ["Ti"]},
+                "long": {"distill": False, "num_train_epochs": 9, "students": ["Ti"]},
+            },
+            "seeds": [0, 1],
+        }
+    )
+    runs = experiment.runs()
+    macs = {"Ti": 1, "S": 3, "B": 9}
+    costs = {comparison.subject_of(run): {"macs": macs[run.model]} for run in runs}
+    names = [run.name.removesuffix("-split0") for run in comparison.in_order(runs, runs, costs)]
+    assert names[:2] == ["teacher/strong/split0", "teacher/weak/split0"]
+    of_a_seed = ["Ti/published", "Ti/joint", "Ti/long", "S/plain", "Ti/plain", "Ti/cached"]
+    assert names[2:] == [f"{name}/seed{seed}" for seed in (0, 1) for name in of_a_seed]
+
+
+def test_loaders_live_through_a_run_and_share_the_cores_unless_the_description_says(one_student, tmp_path, monkeypatch):
+    run = one_student.runs()[0]
+    names = ("dataloader_num_workers", "dataloader_persistent_workers", "dataloader_prefetch_factor")
+
+    def loading(run, jobs: int) -> list:
+        arguments = comparison.arguments(run, tmp_path, jobs)
+        return [getattr(arguments, name) for name in names]
+
+    assert loading(run, 4) == [0, False, None]
+    monkeypatch.setattr(comparison, "default_workers", lambda jobs: 28 // jobs)
+    assert loading(run, 4) == [7, True, comparison.PREFETCH]
+    said = dataclasses.replace(run, training={**run.training, names[0]: 2, names[2]: 9})
+    assert loading(said, 4) == [2, True, 9]
 
 
 def test_a_seed_is_the_same_start_with_and_without_a_teacher(one_student):
@@ -154,7 +195,7 @@ def test_the_table_is_what_the_predictions_say(one_student, output):
     runs = {(arm, seed): of_run(arm, seed) for arm in ("plain", "distilled") for seed in (0, 1)}
     with (results / "table.csv").open() as file:
         lines = {(row["student"], row["arm"]): row for row in csv.DictReader(file)}
-    assert list(lines) == [("teacher", ""), ("wide", "plain"), ("wide", "distilled")]
+    assert list(lines) == [("Ti", ""), ("wide", "plain"), ("wide", "distilled")]
     for arm in ("plain", "distilled"):
         line = lines["wide", arm]
         assert float(line["srcc"]) == pytest.approx(np.mean([runs[arm, seed][0] for seed in (0, 1)]))
@@ -165,7 +206,8 @@ def test_the_table_is_what_the_predictions_say(one_student, output):
     assert float(lines["wide", "distilled"]["gain_srcc"]) == pytest.approx(np.mean(gains))
     assert float(lines["wide", "distilled"]["gain_srcc_low"]) <= min(np.mean(gains), min(gains))
     assert lines["wide", "plain"]["gain_srcc"] == ""
-    assert int(lines["wide", "plain"]["parameters"]) < int(lines["teacher", ""]["parameters"])
+    assert [line["group"] for line in lines.values()] == ["teacher", "labels alone", "homologous"]
+    assert int(lines["wide", "plain"]["parameters"]) < int(lines["Ti", ""]["parameters"])
 
     text = (results / "table.md").read_text()
     assert f"| wide | distilled | 2 | {float(lines['wide', 'distilled']['srcc']):.3f} [" in text
@@ -200,6 +242,15 @@ def test_without_time_there_is_a_table_of_what_is_done(description, output):
     assert "NOT FINISHED, and so in no figure (2): wide/plain/seed2-split0, wide/distilled/seed2-split0" in text
 
 
+@pytest.mark.parametrize(
+    ("student", "teacher", "group"),
+    [("vit", None, "labels alone"), ("vit", "vit", "homologous"), ("resnet", "vit", "heterogeneous")],
+)
+def test_what_a_student_is_to_its_teacher(one_student, student, teacher, group):
+    run = one_student.runs()[-1]
+    assert group_of(run, {"model": {"family": student}, "teacher": teacher and {"family": teacher}}) == group
+
+
 def test_other_settings_are_refused(description, output):
     changed = {**description, "students": {"wide": {"learning_rate": 0.5}}}
     with pytest.raises(
@@ -209,14 +260,16 @@ def test_other_settings_are_refused(description, output):
 
 
 def test_a_teacher_of_another_split_is_refused(description, output, tmp_path):
-    facts = json.loads((output / "teacher" / "split0" / "run.json").read_text())
+    facts = json.loads((output / "teacher" / "Ti" / "split0" / "run.json").read_text())
     teacher = tmp_path / "teacher"
-    AutoModel.from_pretrained(output / "teacher" / "split0").save_pretrained(teacher)
+    AutoModel.from_pretrained(output / "teacher" / "Ti" / "split0").save_pretrained(teacher)
     facts["data"]["fingerprint"] = "another"
     (teacher / "run.json").write_text(json.dumps(facts))
-    experiment = Experiment({**description, "teacher": {"model": str(teacher)}, "students": {"wide": {}}, "seeds": [0]})
+    experiment = Experiment(
+        {**description, "teachers": {"Ti": {"model": str(teacher)}}, "students": {"wide": {}}, "seeds": [0]}
+    )
     failed = carry_out(experiment, tmp_path / "out")
-    assert set(failed) == {"teacher/split0", "wide/distilled/seed0-split0"}
+    assert set(failed) == {"teacher/Ti/split0", "wide/distilled/seed0-split0"}
     assert all("may have seen the test contents" in error for error in failed.values())
 
 

@@ -10,7 +10,7 @@ from cvqa.distillation.experiment import Experiment
 def describe(**changes) -> dict:
     return {
         "settings": {"dataset": "ladder", "num_train_epochs": 3, "image_size": 112},
-        "teacher": {"model": "B", "num_train_epochs": 9},
+        "teachers": {"B": {"num_train_epochs": 9}},
         "students": {"S": {}, "small": {"model": "Ti", "learning_rate": 1e-3}},
         "arms": {"plain": {"distill": False}, "distilled": {"teacher_mode": "frozen"}},
         "seeds": [0, 1],
@@ -29,14 +29,14 @@ def test_students_times_arms_times_seeds_and_one_teacher():
     assert (run.model, run.seed, run.split_seed, run.image_size) == ("Ti", 1, 0, 112)
     assert run.data == {"dataset": "ladder"}
     assert run.training == {"num_train_epochs": 3, "learning_rate": 1e-3, "teacher_mode": "frozen"}
-    assert run.teacher == run.needs == "teacher/split0"
-    assert runs["teacher/split0"].training == {"num_train_epochs": 9}
+    assert run.teacher == run.needs == "teacher/B/split0"
+    assert runs["teacher/B/split0"].training == {"num_train_epochs": 9}
     assert runs["S/plain/seed0-split0"].teacher is None
 
 
 def test_each_run_follows_the_one_it_needs_and_a_seed_is_finished_before_the_next():
     runs = Experiment(describe()).runs()
-    assert runs[0].name == "teacher/split0"
+    assert runs[0].name == "teacher/B/split0"
     assert [run.seed for run in runs[1:]] == [0] * 4 + [1] * 4
     assert [run.arm for run in runs[1:5]] == ["plain", "plain", "distilled", "distilled"]
 
@@ -60,21 +60,32 @@ def test_an_arm_of_some_students_against_another_arm():
     }
 
 
+def test_an_arm_has_the_teacher_that_it_names_or_the_first():
+    arms = {**describe()["arms"], "by_resnet": {"teacher": "resnet", "students": ["S"]}}
+    teachers = {"B": {}, "resnet": {"model": "resnet34", "num_train_epochs": 5}, "unused": {"model": "L"}}
+    runs = by_name(describe(arms=arms, teachers=teachers))
+    assert runs["S/distilled/seed0-split0"].needs == "teacher/B/split0"
+    teacher = runs[runs["S/by_resnet/seed1-split0"].needs]
+    assert (teacher.name, teacher.subject, teacher.model) == ("teacher/resnet/split0", "resnet", "resnet34")
+    assert teacher.training["num_train_epochs"] == 5
+    assert len([run for run in runs.values() if run.role == "teacher"]) == 2
+
+
 def test_every_split_and_every_view_has_its_own_teacher():
     """One that saw the test contents of another split, or other pixels than its student, would not do."""
     arms = {**describe()["arms"], "resized": {"spatial_mode": "resize"}}
     runs = by_name(describe(arms=arms, split_seeds=[0, 7]))
-    assert runs["S/distilled/seed0-split7"].needs == "teacher/split7"
+    assert runs["S/distilled/seed0-split7"].needs == "teacher/B/split7"
     resized = runs["S/resized/seed0-split0"].needs
-    assert resized not in (None, "teacher/split0")
+    assert resized not in (None, "teacher/B/split0")
     assert runs[resized].data["spatial_mode"] == "resize"
 
 
 def test_a_trained_teacher_is_taken_as_it_is_and_tested(tmp_path):
-    runs = by_name(describe(teacher={"model": str(tmp_path)}))
+    runs = by_name(describe(teachers={"B": {"model": str(tmp_path)}}))
     assert runs["S/distilled/seed0-split0"].teacher == str(tmp_path)
     assert runs["S/distilled/seed0-split0"].needs is None
-    assert not runs["teacher/split0"].is_trained
+    assert not runs["teacher/B/split0"].is_trained
 
 
 def test_where_data_and_teacher_lie_does_not_make_another_run(tmp_path):
@@ -82,7 +93,7 @@ def test_where_data_and_teacher_lie_does_not_make_another_run(tmp_path):
     (tmp_path / "teacher").mkdir()
     facts = []
     for folder in (tmp_path, tmp_path / "elsewhere"):
-        description = describe(teacher={"model": str(folder / "teacher")})
+        description = describe(teachers={"own": {"model": str(folder / "teacher")}})
         description["settings"]["data_dir"] = str(folder)
         facts.append([run.facts() for run in Experiment(description).runs()])
     assert facts[0] == facts[1]
@@ -104,8 +115,9 @@ def test_a_file_whose_settings_the_command_line_replaces(tmp_path):
         ({"settings": {"learning_rat": 1}}, "settings has unknown entries learning_rat"),
         ({"arms": {"plain": {"seed": 3}}}, "arm 'plain' has unknown entries seed"),
         ({"students": {"S": {"stop_gradent": True}}}, "student 'S' has unknown entries stop_gradent"),
-        ({"teacher": {}}, "needs 'teacher'"),
+        ({"teachers": {}}, "needs 'teachers'"),
         ({"arms": {"a": {"distill": False}, "x": {"against": "y"}}}, "arm 'x' is compared with 'y'; arms are a, x"),
+        ({"arms": {"a": {"teacher": "L"}}}, "arm 'a' has the teacher 'L'; teachers are B"),
         ({"arms": {"plain": {"students": ["T"]}}}, "arm 'plain' has unknown students T"),
         ({"students": {"a/b": {}}}, "'a/b' cannot be the name"),
         ({"students": {"teacher": {}}}, "'teacher' cannot be the name"),

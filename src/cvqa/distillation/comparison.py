@@ -2,7 +2,7 @@
 
 output/
   <student>/<arm>/seed0-split0/   one run: a model folder with run.json and predictions.csv
-  teacher/split0/                 likewise
+  teacher/<teacher>/split0/       likewise
   costs.json                      parameters, operations and latency of every model
   results/                        what `comparison_report` makes of all that
 """
@@ -16,6 +16,7 @@ import os
 import shutil
 import sys
 import time
+from collections.abc import Sequence
 from functools import lru_cache, partial
 from pathlib import Path
 
@@ -31,7 +32,7 @@ from ..evaluation.predict import native_predictions, predict_dataset
 from ..files import csv_text, json_text, write_text
 from ..models import InternVideo2VideoProcessor
 from .arguments import DistillationArguments, QualityArguments
-from .experiment import Experiment, Run
+from .experiment import TEACHER, Experiment, Run
 from .loader_workers import default_workers
 from .presets import PRESETS
 from .quality_trainer import QualityTrainer
@@ -51,6 +52,7 @@ from .work_pool import work_pool
 
 RUN, PREDICTIONS, SETTINGS, CHECKPOINTS = "run.json", "predictions.csv", "settings.json", "checkpoints"
 COSTS = "costs.json"
+PREFETCH = 4  # batches per worker
 DONE, OUT_OF_TIME = "done", "out of time"
 PREDICTION_COLUMNS = ("file", "content_id", "codec", "score", "prediction")
 VIEW = ("num_frames", "frame_sampling", "frame_stride", "spatial_mode", "fragment_size", "size", "crop_size")
@@ -68,7 +70,7 @@ def carry_out(
     Args:
         output: folder of the comparison. Finished runs in it are left as they are, interrupted ones go on from their
             last checkpoint.
-        jobs: runs at a time, on the same GPU. Small models do not fill one.
+        jobs: runs at a time, spread over the GPUs. Small models do not fill one.
         time_limit: seconds after which no run starts, and those in training stop at a checkpoint.
 
     Returns the error of each run that failed, by name. The others are done, or wait for the next call: see `is_done`.
@@ -87,12 +89,14 @@ def carry_out(
                 splits_of(run)  # decodes what is missing, with all cores
         for run in runs:
             check_settings(output, run, with_data=bool(waiting))
-        if waiting and not (output / COSTS).is_file():
+        subjects = {subject_of(run): run for run in runs}
+        if waiting and not subjects.keys() <= costs_of(output).keys():
             # Alone, or the latency would be that of a busy machine.
-            for _, _, error in pool.run([tuple({subject_of(run): run for run in runs}.values())]):
+            for _, _, error in pool.run([tuple(subjects.values())]):
                 if error is not None:
                     raise ValueError(f"cannot measure the models: {error}")
         done = {run.name for run in runs if is_done(output, run)}
+        waiting = in_order(waiting, runs, costs_of(output))
 
         def is_ready(run: Run) -> bool:
             may_start = run.needs in (None, *done) and run.after in (None, *done, *failed)
@@ -107,6 +111,24 @@ def carry_out(
                 tqdm.write(f"{run.name}: {error or status + outcome(output, run)}", file=sys.stderr)
                 progress.update()
     return failed
+
+
+def in_order(waiting: Sequence[Run], runs: Sequence[Run], costs: dict) -> list[Run]:
+    """The order to start in, as far as runs are ready: teachers, for whom others wait, then seed by seed, so that an
+    early end leaves whole seeds; of these the longest first, so that no GPU waits for a last one."""
+    by_name = {run.name: run for run in runs}
+
+    def operations(run: Run) -> float:
+        """Relative to that of other runs of the same batch size."""
+        steps = run.training.get("max_steps") or run.training.get("num_train_epochs", 1)
+        asked = by_name.get(run.needs) if run.training.get("teacher_mode") != "cached" else None
+        return steps * sum(costs[subject_of(one)]["macs"] for one in (run, asked) if one)
+
+    def place(run: Run) -> tuple:
+        # Augmentation of frames at native size takes longer than any model.
+        return run.role != TEACHER, run.role != TEACHER and run.seed, not is_native(run), -operations(run)
+
+    return sorted(waiting, key=place)
 
 
 def outcome(output: Path, run: Run) -> str:
@@ -170,7 +192,7 @@ def perform(run: Run, output: Path, deadline: float, jobs: int = 1) -> None:
     model = build(run)
     teacher_folder = None if run.teacher is None else output / run.needs if run.needs else Path(run.teacher)
     teacher = None if teacher_folder is None else load_teacher(teacher_folder, run)
-    about_teacher = teacher and model_facts(teacher, str(teacher_folder)) | ({"start": run.needs} if run.needs else {})
+    about_teacher = teacher and facts_of(teacher, str(teacher_folder)) | ({"start": run.needs} if run.needs else {})
     trainer = make_trainer(run, model, args, splits, teacher)
     del teacher  # a cached one is not needed any more
     trainer.remove_callback(PrinterCallback)
@@ -184,7 +206,7 @@ def perform(run: Run, output: Path, deadline: float, jobs: int = 1) -> None:
     write_text(folder / PREDICTIONS, csv_text(PREDICTION_COLUMNS, predict(run, trainer.models()[0], args)))
     facts = run_facts(trainer, splits, DataArguments(**run.data), started) | {
         "run": run.facts(),
-        "model": model_facts(trainer.models()[0], run.model),
+        "model": facts_of(trainer.models()[0], run.model),
         "teacher": about_teacher,
         "seconds_training": round(trained - started, 1),
         "history": [entry for entry in trainer.state.log_history if "eval_srcc" in entry or "loss" in entry],
@@ -193,15 +215,23 @@ def perform(run: Run, output: Path, deadline: float, jobs: int = 1) -> None:
     shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
 
 
+def facts_of(model: PreTrainedModel, name: str) -> dict:
+    backbone = getattr(model.config, "backbone_config", model.config)
+    return model_facts(model, name) | {"family": backbone.model_type}
+
+
 def arguments(run: Run, checkpoints: Path, jobs: int = 1) -> QualityArguments:
     """The arguments of its trainer, one of `jobs` at a time, going on from the last checkpoint if there is one."""
     kind = DistillationArguments if run.is_distilled else QualityArguments
+    workers = run.training.get("dataloader_num_workers", default_workers(jobs))
+    loading = {"dataloader_num_workers": workers, "dataloader_persistent_workers": workers > 0}
+    loading["dataloader_prefetch_factor"] = PREFETCH if workers else None
     return kind(
         output_dir=str(checkpoints),
         seed=run.seed,
         disable_tqdm=True,
         resume_from_checkpoint="last" if last_checkpoint(checkpoints) else None,
-        **{"dataloader_num_workers": default_workers(jobs), **run.training},
+        **loading | run.training,
     )
 
 
@@ -266,13 +296,17 @@ def processor_of(run: Run) -> InternVideo2VideoProcessor:
     )
 
 
-def data_key(run: Run) -> str:
+def is_native(run: Run) -> bool:
+    """Whether its augmentation needs frames as decoded."""
     augment = run.training.get("augment")
     if augment is None:  # as the arguments fill it in; making them here would take hold of the GPU
         preset = run.training.get("preset", DistillationArguments.preset)
         augment = PRESETS[preset].augment if run.is_distilled else QualityArguments.augment
-    native = augment in AUGMENTATIONS and AUGMENTATIONS[augment].native
-    return json.dumps([run.data, run.split_seed, run.image_size, native], sort_keys=True)
+    return augment in AUGMENTATIONS and AUGMENTATIONS[augment].native
+
+
+def data_key(run: Run) -> str:
+    return json.dumps([run.data, run.split_seed, run.image_size, is_native(run)], sort_keys=True)
 
 
 def splits_of(run: Run) -> DatasetDict:
@@ -310,6 +344,12 @@ def predict(run: Run, model: PreTrainedModel, args: QualityArguments) -> list[di
 def subject_of(run: Run) -> str:
     """What a model costs depends on no seed: the name of its architecture and its view."""
     return json.dumps([run.model, run.config, run.image_size, run.data.get("num_frames")], sort_keys=True)
+
+
+def costs_of(output: Path) -> dict:
+    """What `measure_costs` found, by `subject_of`."""
+    path = output / COSTS
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
 def measure_costs(runs: tuple[Run, ...], output: Path) -> str:

@@ -88,7 +88,8 @@ def _bar(axes, place: int, estimate, colour: str, filled: bool) -> None:
 
 
 def _colour(group: str) -> str:
-    return {"teacher": COLOURS[6], "homologous": COLOURS[0], "heterogeneous": COLOURS[1]}[group]
+    colours = {"teacher": 6, "labels alone": 2, "homologous": 0, "heterogeneous": 1}
+    return COLOURS[colours[group]]
 
 
 def _dress(axes) -> None:

@@ -24,19 +24,19 @@ from ..evaluation.compared import (
 from ..evaluation.intervals import MIN_CONTENTS
 from ..evaluation.tables import EFFECT, TITLES
 from ..files import csv_text, json_text, replacing, write_bytes, write_text
-from ..models import InternVideo2ForVideoQualityAssessment
-from .comparison import COSTS, PREDICTIONS, RUN, finite, is_done, subject_of
+from .comparison import PREDICTIONS, RUN, costs_of, finite, is_done, subject_of
 from .comparison_plots import cost_png, gain_png
-from .experiment import TEACHER, Experiment, Run
+from .experiment import STUDENT, TEACHER, Experiment, Run
 
 
-GROUPS = ("teacher", "homologous", "heterogeneous")
+# Those who teach; students that learn from the labels alone, from a teacher of their own family, and of another one.
+GROUPS = ("teacher", "labels alone", "homologous", "heterogeneous")
 RUNS_PER_PROCESS = 4  # fewer are not worth starting a process
 
 
 @dataclass(frozen=True)
 class Line:
-    """One row of the table: a student trained in one way, or (`student` None) the mean over the students of a group."""
+    """One row of the table: a model trained in one way, or (`student` None) the mean over the students of a group."""
 
     group: str
     student: str | None
@@ -64,8 +64,7 @@ def report(experiment: Experiment, output: str | os.PathLike, resamples: int = 1
     tables = [read_predictions(output, run) for run in runs]
     figures = figures_of(tables, experiment.mapping, resamples)
     facts = [json.loads((output / run.name / RUN).read_text(encoding="utf-8")) for run in runs]
-    costs = json.loads((output / COSTS).read_text(encoding="utf-8")) if (output / COSTS).is_file() else {}
-    lines = lines_of(experiment, runs, figures, facts, costs)
+    lines = lines_of(experiment, runs, figures, facts, costs_of(output))
     missing = [run.name for run in experiment.runs() if not is_done(output, run)]
     remarks = remarks_of(experiment, lines, tables, facts, missing, resamples)
 
@@ -133,38 +132,40 @@ def lines_of(
     facts: Sequence[dict],
     costs: dict,
 ) -> list[Line]:
-    """The teacher, then group by group the students with each of their arms, then the means of the group."""
+    """Group by group the models with each of their arms, then the means of the group."""
     found = {run.name: one for run, one in zip(runs, figures)}
     groups, of_line = {}, {}
     for run, about in zip(runs, facts):
-        key = (run.subject, run.arm)
+        key = (run.role, run.subject, run.arm)
         groups[key] = group_of(run, about)
         of_line.setdefault(key, []).append(run)
+    views = sorted({arm for role, _, arm in of_line if role == TEACHER})
+    keys = [(TEACHER, name, view) for name in experiment.teachers for view in views]
+    keys += [(STUDENT, name, arm) for name in experiment.students for arm in experiment.arms]
 
     lines = []
     generator = np.random.default_rng(0)
     for group in GROUPS:
         pairs_of_arm: dict[str, list] = {}
-        for subject in (TEACHER, *experiment.students):
-            for arm in ("", *experiment.arms):
-                if groups.get((subject, arm)) != group:
-                    continue
-                own = of_line[subject, arm]
-                against = experiment.arms[arm].against if arm else None
-                pairs = _pairs(own, of_line.get((subject, against), ()), found)
-                if pairs:
-                    pairs_of_arm.setdefault(arm, []).append(pairs)
-                lines.append(
-                    Line(
-                        group=group,
-                        student=subject,
-                        arm=arm,
-                        figures={name: mean_over_runs([found[run.name] for run in own], name) for name in COMPARED},
-                        against=against,
-                        gains={name: mean_difference(pairs, name, generator) for name in COMPARED} if pairs else None,
-                        cost=costs.get(subject_of(own[0])),
-                    )
+        for role, subject, arm in keys:
+            if groups.get((role, subject, arm)) != group:
+                continue
+            own = of_line[role, subject, arm]
+            against = experiment.arms[arm].against if role == STUDENT else None
+            pairs = _pairs(own, of_line.get((role, subject, against), ()), found)
+            if pairs:
+                pairs_of_arm.setdefault(arm, []).append(pairs)
+            lines.append(
+                Line(
+                    group=group,
+                    student=subject,
+                    arm=arm,
+                    figures={name: mean_over_runs([found[run.name] for run in own], name) for name in COMPARED},
+                    against=against,
+                    gains={name: mean_difference(pairs, name, generator) for name in COMPARED} if pairs else None,
+                    cost=costs.get(subject_of(own[0])),
                 )
+            )
         for arm, pairs in pairs_of_arm.items():
             if len(pairs) > 1:
                 ends = [[pair[0] for pair in one] for one in pairs]
@@ -185,8 +186,9 @@ def lines_of(
 def group_of(run: Run, facts: dict) -> str:
     if run.role == TEACHER:
         return "teacher"
-    is_family = facts["model"]["class"] == InternVideo2ForVideoQualityAssessment.__name__
-    return "homologous" if is_family else "heterogeneous"
+    if not facts["teacher"]:
+        return "labels alone"
+    return "homologous" if facts["model"]["family"] == facts["teacher"]["family"] else "heterogeneous"
 
 
 def _pairs(own: Sequence[Run], others: Sequence[Run], found: dict[str, RunFigures]) -> list[tuple]:
@@ -214,7 +216,7 @@ def _mean_of_students(students: Sequence[Sequence[RunFigures]], name: str) -> Es
 
 
 def markdown(lines: Sequence[Line], remarks: Sequence[str]) -> str:
-    header = ["group", "student", "arm", "runs", *TITLES.values(), "against", "gain in SRCC", "gain within content"]
+    header = ["group", "model", "arm", "runs", *TITLES.values(), "against", "gain in SRCC", "gain within content"]
     header += ["parameters", "GMACs", "latency"]
     body = []
     for line in lines:
@@ -289,6 +291,7 @@ def remarks_of(
         f"{data['scale']['label_kind'].upper()}. Split seeds {', '.join(map(str, experiment.split_seeds))}, seeds "
         f"{', '.join(map(str, experiment.seeds))}. Checkpoints were chosen on validation.",
         f"{experiment.mapping}: PLCC and RMSE {EFFECT[experiment.mapping]}; rank correlations need no mapping.",
+        "Homologous: of the family of its teacher. Heterogeneous: of another one.",
         f"Figures are means over runs; [ ]: 95% percentile bootstrap interval over contents, {resamples} resamples.",
         "Gains are paired: same seed, split and contents. Their intervals are over contents and runs, those of a mean "
         "of students not over students. Bold: 0 is outside.",

@@ -12,10 +12,10 @@ from .run import DataArguments
 from .students import is_place
 
 
-KEYS = ("settings", "teacher", "students", "arms", "seeds", "split_seeds", "test_views", "mapping")
+KEYS = ("settings", "teachers", "students", "arms", "seeds", "split_seeds", "test_views", "mapping")
 OWN_SETTINGS = ("model", "config", "image_size")
 PLACES = ("data_dir", "cache_dir", "teacher_cache_dir")
-TEACHER = "teacher"
+TEACHER, STUDENT = "teacher", "student"
 
 
 @dataclass(frozen=True)
@@ -23,9 +23,9 @@ class Run:
     """One model to be trained. `name` is its folder below that of the comparison."""
 
     name: str
-    role: str  # "teacher" or "student"
-    subject: str  # the student's name in the description
-    arm: str
+    role: str  # TEACHER or STUDENT
+    subject: str  # its name in the description
+    arm: str  # of a teacher: how it looks at the video, if not as all do
     seed: int
     split_seed: int
     model: str  # what its weights start from
@@ -65,6 +65,7 @@ class Arm:
     distill: bool = True
     against: str | None = None
     students: tuple[str, ...] | None = None  # None: all
+    teacher: str | None = None  # None: the first
 
 
 class Experiment:
@@ -73,12 +74,13 @@ class Experiment:
 
     - `settings`: for all models: fields of `DataArguments`, `DistillationArguments` (what a run without a teacher does
       not know is left out there), and `image_size`, the side of the clips.
-    - `teacher`: an object with `model` (a size, or a folder or repository) and further settings. A size is trained
-      first, once per split seed and way of looking at the video; a folder is taken as it is.
     - `students`: object from name to settings. `model` (default: the name) is what its weights start from, `config`
       fields of the configuration where they are random.
-    - `arms`: object from name to settings. `distill` (default true): whether it has a teacher; `against` (default: the
-      first arm): what it is compared with; `students`: a list, where it is not for all.
+    - `teachers`: the same. A name of a model is trained first, once per split seed and way of looking at the video; a
+      folder or repository is taken as it is.
+    - `arms`: object from name to settings. `distill` (default true): whether it has a teacher; `teacher` (default: the
+      first): which; `against` (default: the first arm): what it is compared with; `students`: a list, where it is not
+      for all.
     - `seeds`: of initialisation, order and augmentation; `split_seeds`: which splits by content.
     - `test_views` (default 1): over how many views of a test video a prediction is the mean. The first is the one that
       the processor takes, the others lie elsewhere in the frame; they are the same for all models.
@@ -95,7 +97,7 @@ class Experiment:
             if not isinstance(description.get(key), dict) or not description[key]:
                 raise ValueError(f"the experiment needs {key!r}: an object from name to settings")
         self.settings = dict(description.get("settings", {}))
-        self.teacher = dict(description.get("teacher") or {})
+        self.teachers = {name: dict(settings) for name, settings in (description.get("teachers") or {}).items()}
         self.students = {name: dict(settings) for name, settings in description["students"].items()}
         first = next(iter(description["arms"]))
         self.arms = {name: _arm(name, dict(settings), first) for name, settings in description["arms"].items()}
@@ -107,7 +109,7 @@ class Experiment:
 
     @classmethod
     def from_file(cls, path: str | os.PathLike, teacher: str | None = None, **settings) -> "Experiment":
-        """Read a JSON file; `settings` of that name, and the teacher's model, are replaced."""
+        """Read a JSON file; `settings` of that name are replaced, and by `teacher` the model of the first teacher."""
         try:
             description = json.loads(Path(path).read_text(encoding="utf-8"))
         except ValueError as error:
@@ -116,7 +118,9 @@ class Experiment:
             raise ValueError(f"{path}: is not a JSON object")
         description["settings"] = description.get("settings", {}) | settings
         if teacher is not None:
-            description["teacher"] = {**(description.get("teacher") or {}), "model": teacher}
+            teachers = description.get("teachers") or {TEACHER: {}}
+            first = next(iter(teachers))
+            description["teachers"] = {**teachers, first: {**teachers[first], "model": teacher}}
         try:
             return cls(description)
         except ValueError as error:
@@ -139,7 +143,7 @@ class Experiment:
     def _runs(self, student: str, arm: Arm, seed: int, split_seed: int) -> Iterable[Run]:
         settings = {**self.settings, **self.students[student], **arm.settings}
         where = f"{student}/{arm.name}/seed{seed}-split{split_seed}"
-        run = self._run(where, "student", student, arm.name, seed, split_seed, settings, arm.distill)
+        run = self._run(where, STUDENT, student, arm.name, seed, split_seed, settings, arm.distill)
         if not arm.distill:
             return [run]
         teacher = self._teacher(arm, split_seed)
@@ -149,11 +153,12 @@ class Experiment:
 
     def _teacher(self, arm: Arm, split_seed: int) -> Run:
         """The teacher sees the video as its student does: an arm with another view needs another teacher."""
+        name = arm.teacher or next(iter(self.teachers))
         view = {name: value for name, value in arm.settings.items() if name in (*fields(DataArguments), "image_size")}
         kind = "-".join(f"{name}={value}" for name, value in sorted(view.items()))
-        where = "/".join(filter(None, (TEACHER, kind, f"split{split_seed}")))
-        settings = {**self.settings, **self.teacher, **view}
-        teacher = self._run(where, TEACHER, TEACHER, "", self.seeds[0], split_seed, settings, distill=False)
+        where = "/".join(filter(None, (TEACHER, name, kind, f"split{split_seed}")))
+        settings = {**self.settings, **self.teachers[name], **view}
+        teacher = self._run(where, TEACHER, name, kind, self.seeds[0], split_seed, settings, distill=False)
         return dataclasses.replace(teacher, is_trained=not is_place(teacher.model))
 
     def _run(self, name, role, subject, arm, seed, split_seed, settings: dict, distill: bool) -> Run:
@@ -177,22 +182,28 @@ class Experiment:
         known = {*OWN_SETTINGS, *fields(DataArguments), *fields(DistillationArguments)} - {"seed", "output_dir"}
         for what, settings in (
             ("settings", self.settings),
-            ("the teacher", self.teacher),
+            *((f"teacher {name!r}", settings) for name, settings in self.teachers.items()),
             *((f"student {name!r}", settings) for name, settings in self.students.items()),
             *((f"arm {arm.name!r}", arm.settings) for arm in self.arms.values()),
         ):
             check_names(settings, known, what)
-        if any(arm.distill for arm in self.arms.values()) and "model" not in self.teacher:
-            raise ValueError("an arm with a teacher needs 'teacher': an object with the name of a 'model'")
+        if any(arm.distill for arm in self.arms.values()) and not self.teachers:
+            raise ValueError("an arm with a teacher needs 'teachers': an object from name to settings")
         for arm in self.arms.values():
             if arm.against not in (None, *self.arms):
                 raise ValueError(f"arm {arm.name!r} is compared with {arm.against!r}; arms are {', '.join(self.arms)}")
+            if arm.teacher not in (None, *self.teachers):
+                raise ValueError(
+                    f"arm {arm.name!r} has the teacher {arm.teacher!r}; teachers are {', '.join(self.teachers)}"
+                )
             unknown = [name for name in arm.students or () if name not in self.students]
             if unknown:
                 raise ValueError(f"arm {arm.name!r} has unknown students {', '.join(unknown)}")
-        for name in (*self.students, *self.arms):
-            if not name or "/" in name or name.startswith(".") or name == TEACHER:
-                raise ValueError(f"{name!r} cannot be the name of a student or an arm, it names a folder")
+        for name in (*self.teachers, *self.students, *self.arms):
+            if not name or "/" in name or name.startswith("."):
+                raise ValueError(f"{name!r} cannot be the name of a teacher, a student or an arm, it names a folder")
+        if TEACHER in self.students:
+            raise ValueError(f"{TEACHER!r} cannot be the name of a student, it names the folder of the teachers")
 
 
 def _one_asks(runs: Sequence[Run]) -> list[Run]:
@@ -221,5 +232,5 @@ def check_names(settings: dict, known: Sequence[str], where: str) -> None:
 
 def _arm(name: str, settings: dict, first: str) -> Arm:
     distill, students = settings.pop("distill", True), settings.pop("students", None)
-    against = settings.pop("against", None if name == first else first)
-    return Arm(name, settings, distill, against, tuple(students) if students is not None else None)
+    against, teacher = settings.pop("against", None if name == first else first), settings.pop("teacher", None)
+    return Arm(name, settings, distill, against, tuple(students) if students is not None else None, teacher)
