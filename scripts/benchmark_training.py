@@ -3,8 +3,9 @@
     python scripts/benchmark_training.py --teacher 1B --student S --batch_size 16 --gpus 1 2 --output training.json
 
 Runs each combination in processes of its own, through `accelerate launch` with the configurations of this repository,
-and prints one Markdown table. The clips are noise: no time depends on what they show, and no data set is needed. Time
-is the median of the steps after the first ones; memory is what was allocated on the fullest GPU.
+says what it found, and prints one Markdown table of all. One that fails or hangs is named there, and the others go on.
+The clips are noise: no time depends on what they show, and no data set is needed. Time is the median of the steps after
+the first ones; memory is what was allocated on the fullest GPU.
 """
 
 import argparse
@@ -34,7 +35,8 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--no_gradient_checkpointing", action="store_true", help="keep all activations")
     parser.add_argument("--torch_compile", action="store_true")
     parser.add_argument("--mixed_precision", default="bf16", choices=("bf16", "no"))
-    parser.add_argument("--steps", type=int, default=20, help=f"timed, after {WARM_UP} that are not (default: 20)")
+    parser.add_argument("--steps", type=int, default=10, help=f"timed, after {WARM_UP} that are not (default: 10)")
+    parser.add_argument("--time_limit", type=float, default=180, help="seconds for each combination (default: 180)")
     parser.add_argument("--gpus", type=int, nargs="+", default=[1, 2], help="numbers of GPUs (default: 1 2)")
     parser.add_argument("--kinds", nargs="+", default=list(CONFIGS), choices=CONFIGS)
     parser.add_argument("--output", type=Path, metavar="FILE", help="JSON to write")
@@ -47,24 +49,30 @@ def main() -> int:
     if arguments.one:
         measure(arguments)
         return 0
-    rows = [run(kind, gpus) for gpus in arguments.gpus for kind in arguments.kinds]
+    from cvqa.files import json_text, write_text
+
+    rows = []
+    for gpus in arguments.gpus:
+        for kind in arguments.kinds:
+            rows.append(run(kind, gpus, arguments.time_limit))
+            print(table_row(rows[-1]), file=sys.stderr, flush=True)
+            if arguments.output:
+                write_text(arguments.output, json_text({"command": sys.argv[1:], "rows": rows}))
     print("| GPUs | kind | clips/s | peak memory of a GPU, GiB | loss, first and last |")
     print("| ---: | --- | ---: | ---: | --- |")
     for row in rows:
-        if "error" in row:
-            print(f"| {row['gpus']} | {row['kind']} | {row['error']} | | |")
-        else:
-            first, last = row["losses"][0], row["losses"][-1]
-            print(f"| {row['gpus']} | {row['kind']} | {row['clips_per_second']:.1f} | {row['peak_gib']} | "
-                  f"{first:.3f}, {last:.3f} |")  # fmt: skip
-    if arguments.output:
-        from cvqa.files import json_text, write_text
-
-        write_text(arguments.output, json_text({"command": sys.argv[1:], "rows": rows}))
+        print(table_row(row))
     return int(any("error" in row for row in rows))
 
 
-def run(kind: str, gpus: int) -> dict:
+def table_row(row: dict) -> str:
+    if "error" in row:
+        return f"| {row['gpus']} | {row['kind']} | {row['error']} | | |"
+    losses = f"{row['losses'][0]:.3f}, {row['losses'][-1]:.3f}"
+    return f"| {row['gpus']} | {row['kind']} | {row['clips_per_second']:.1f} | {row['peak_gib']} | {losses} |"
+
+
+def run(kind: str, gpus: int, time_limit: float) -> dict:
     """One combination in its own processes, with the options of this one."""
     with tempfile.TemporaryDirectory() as scratch:
         answer = Path(scratch, "answer.json")
@@ -73,14 +81,22 @@ def run(kind: str, gpus: int) -> dict:
         launch += ["--num_processes", str(gpus), "--main_process_port", "0", "--mixed_precision", precision]
         launch += [__file__, *sys.argv[1:], "--one", str(answer)]
         path = os.pathsep.join([str(ROOT / "src"), os.environ.get("PYTHONPATH", "")])
-        done = subprocess.run(launch, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True)
-        if done.returncode:
-            print(done.stderr[-4000:], file=sys.stderr)
-            reason = "out of memory" if "OutOfMemoryError" in done.stderr else "failed, see above"
-            return {"kind": kind, "gpus": gpus, "error": reason}
-        row = {"kind": kind, "gpus": gpus, **json.loads(answer.read_text())}
-        print(json.dumps(row), file=sys.stderr)
-        return row
+        reason, log = "failed, see above", Path(scratch, "log.txt")
+        with log.open("w") as stderr:
+            environment = {**os.environ, "PYTHONPATH": path}
+            process = subprocess.Popen(launch, env=environment, stdout=subprocess.DEVNULL, stderr=stderr)
+            try:
+                process.wait(time_limit)
+            except subprocess.TimeoutExpired:
+                reason = f"not done after {time_limit:.0f} s"
+            finally:
+                process.terminate()  # it ends its processes, for which it takes up to 30 seconds
+                process.wait()
+        if answer.is_file():
+            return {"kind": kind, "gpus": gpus, **json.loads(answer.read_text())}
+        errors = log.read_text()
+        print(errors[-4000:], file=sys.stderr)
+        return {"kind": kind, "gpus": gpus, "error": "out of memory" if "OutOfMemoryError" in errors else reason}
 
 
 def measure(arguments: argparse.Namespace) -> None:
