@@ -1,6 +1,6 @@
 """Compare students, with and without distillation: an experiment as one command, which goes on where it was stopped.
 
-    python scripts/compare_students.py scripts/comparison.json runs/comparison --data_dir ladder --jobs 4
+    python scripts/compare_students.py scripts/comparison.json runs/comparison --data_dir ladder --jobs 3
 
 The experiment says which students are trained in which ways (arms), with which seeds on which splits; see
 `cvqa.distillation.experiment`. Every run has a folder; the table, its numbers and two pictures are in results/.
@@ -23,8 +23,8 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--dataset", help="name of the data set or path of a table (default: as the experiment says)")
     parser.add_argument("--data_dir", help="where the data set lies")
     parser.add_argument("--cache_dir", help="folder of the frame cache")
-    parser.add_argument("--teacher", help="folder of a trained teacher (default: as the experiment says)")
-    parser.add_argument("--jobs", type=int, default=1, help="runs at a time on the same device (default: 1)")
+    parser.add_argument("--teacher", help="folder of a trained model, as the first teacher (default: as it says)")
+    parser.add_argument("--jobs", type=int, default=1, help="runs at a time, spread over the GPUs (default: 1)")
     parser.add_argument(
         "--time_limit", type=float, help="seconds after which runs stop at a checkpoint; 0: only report"
     )

@@ -114,8 +114,9 @@ def carry_out(
 
 
 def in_order(waiting: Sequence[Run], runs: Sequence[Run], costs: dict) -> list[Run]:
-    """The order to start in, as far as runs are ready: teachers, for whom others wait, then seed by seed, so that an
-    early end leaves whole seeds; of these the longest first, so that no GPU waits for a last one."""
+    """The order to start in, as far as runs are ready: teachers, for whom others wait; runs that keep the cores busy
+    rather than a GPU; then seed by seed, so that an early end leaves whole seeds, the longest first, so that no GPU
+    waits for a last one."""
     by_name = {run.name: run for run in runs}
 
     def operations(run: Run) -> float:
@@ -125,8 +126,8 @@ def in_order(waiting: Sequence[Run], runs: Sequence[Run], costs: dict) -> list[R
         return steps * sum(costs[subject_of(one)]["macs"] for one in (run, asked) if one)
 
     def place(run: Run) -> tuple:
-        # Augmentation of frames at native size takes longer than any model.
-        return run.role != TEACHER, run.role != TEACHER and run.seed, not is_native(run), -operations(run)
+        # Augmenting frames of native size takes longer than any model.
+        return run.role != TEACHER, not is_native(run), run.seed, -operations(run)
 
     return sorted(waiting, key=place)
 
