@@ -7,10 +7,10 @@ Importing cvqa registers its models with the Auto classes of transformers:
     >>> model = AutoModel.from_pretrained("org/cvqa-student")
 """
 
-from importlib import import_module
 from typing import TYPE_CHECKING
 
 from . import models
+from .lazy import lazy
 
 
 if TYPE_CHECKING:
@@ -29,42 +29,20 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 # Looked up on first use: what training and reading video need is not needed to load a model, nor torch to score.
-_LAZY = {
-    "BackboneStudentConfig": "cvqa.models",
-    "BackboneStudentForVideoQualityAssessment": "cvqa.models",
-    "InternVideo2Config": "cvqa.models",
-    "InternVideo2ForVideoQualityAssessment": "cvqa.models",
-    "InternVideo2Model": "cvqa.models",
-    "InternVideo2VideoProcessor": "cvqa.models",
-    "VideoError": "cvqa.video",
-    "VideoReader": "cvqa.video",
-    "VideoScore": "cvqa.inference",
-    "VideoScorer": "cvqa.inference",
-    "load_quality_dataset": "cvqa.data",
-}
-
-
-def __getattr__(name: str):
-    if name in _LAZY:
-        return getattr(import_module(_LAZY[name]), name)
-    raise AttributeError(f"module 'cvqa' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
-
-
-__all__ = [
-    "BackboneStudentConfig",
-    "BackboneStudentForVideoQualityAssessment",
-    "InternVideo2Config",
-    "InternVideo2ForVideoQualityAssessment",
-    "InternVideo2Model",
-    "InternVideo2VideoProcessor",
-    "VideoError",
-    "VideoReader",
-    "VideoScore",
-    "VideoScorer",
-    "load_quality_dataset",
-    "models",
-]
+__getattr__, __dir__, __all__ = lazy(
+    __name__,
+    {
+        "BackboneStudentConfig": ".models",
+        "BackboneStudentForVideoQualityAssessment": ".models",
+        "InternVideo2Config": ".models",
+        "InternVideo2ForVideoQualityAssessment": ".models",
+        "InternVideo2Model": ".models",
+        "InternVideo2VideoProcessor": ".models",
+        "VideoError": ".video",
+        "VideoReader": ".video",
+        "VideoScore": ".inference",
+        "VideoScorer": ".inference",
+        "load_quality_dataset": ".data",
+    },
+)
+__all__ += ["models"]

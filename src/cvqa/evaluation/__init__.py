@@ -4,49 +4,41 @@ Names are imported when first used, so that `import cvqa.evaluation` costs nothi
 (`Srcc`, `Plcc`, `Krcc`, `Rmse`) import `evaluate` then.
 """
 
-from importlib import import_module
+from ..lazy import lazy
 
 
-_HOME = {
-    "srcc": "metrics",
-    "plcc": "metrics",
-    "krcc": "metrics",
-    "rmse": "metrics",
-    "figures_of_merit": "metrics",
-    "FIGURES": "metrics",
-    "MAPPINGS": "mapping",
-    "FittedMapping": "mapping",
-    "fit_mapping": "mapping",
-    "fit_score_mapping": "mapping",
-    "apply_score_mapping": "mapping",
-    "Undefined": "checks",
-    "UndefinedWarning": "checks",
-    "bootstrap_interval": "intervals",
-    "within_content_srcc": "intervals",
-    "Figure": "summary",
-    "Summary": "summary",
-    "summarize": "summary",
-    "markdown_table": "tables",
-    "text_table": "tables",
-    "evaluate_dataset": "run",
-    "predict_dataset": "predict",
-    "native_predictions": "predict",
-    "save_report": "report",
-    "scatter_png": "scatter",
-    "count_macs": "cost",
-    "Srcc": "evaluate_modules",
-    "Plcc": "evaluate_modules",
-    "Krcc": "evaluate_modules",
-    "Rmse": "evaluate_modules",
-}
-__all__ = list(_HOME)
-
-
-def __getattr__(name: str):
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
-
-
-def __dir__():
-    return sorted(set(globals()) | set(__all__))
+__getattr__, __dir__, __all__ = lazy(
+    __name__,
+    {
+        "srcc": ".metrics",
+        "plcc": ".metrics",
+        "krcc": ".metrics",
+        "rmse": ".metrics",
+        "figures_of_merit": ".metrics",
+        "FIGURES": ".metrics",
+        "MAPPINGS": ".mapping",
+        "FittedMapping": ".mapping",
+        "fit_mapping": ".mapping",
+        "fit_score_mapping": ".mapping",
+        "apply_score_mapping": ".mapping",
+        "Undefined": ".checks",
+        "UndefinedWarning": ".checks",
+        "bootstrap_interval": ".intervals",
+        "within_content_srcc": ".intervals",
+        "Figure": ".summary",
+        "Summary": ".summary",
+        "summarize": ".summary",
+        "markdown_table": ".tables",
+        "text_table": ".tables",
+        "evaluate_dataset": ".run",
+        "predict_dataset": ".predict",
+        "native_predictions": ".predict",
+        "save_report": ".report",
+        "scatter_png": ".scatter",
+        "count_macs": ".cost",
+        "Srcc": ".evaluate_modules",
+        "Plcc": ".evaluate_modules",
+        "Krcc": ".evaluate_modules",
+        "Rmse": ".evaluate_modules",
+    },
+)
