@@ -1,4 +1,4 @@
-"""Train the student that comes with the package: sources, ladder, teacher, student, calibration, report, assets.
+"""Train the student that comes with the package: from sources over ladder, teacher, student and report to its card.
 
     python scripts/train_default.py SOURCES OUTPUT --workers 12
     python scripts/train_default.py SOURCES OUTPUT --phases teacher,student    # only these; what they need is there
@@ -30,7 +30,6 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--batch_size", type=int, help="clips of a step of every stage")
     parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes (default: one per core)")
     parser.add_argument("--assets", type=Path, default=ASSETS, help="folder of the shipped model")
-    parser.add_argument("--sanity", type=Path, metavar="CSV", help="what users try first, to be scored for the card")
     return parser.parse_args()
 
 
@@ -44,7 +43,7 @@ def main() -> int:
     for name in ("teacher_stages", "student_stages"):
         settings = replace(settings, **{name: tuple(replace(stage, **of_stage) for stage in getattr(settings, name))})
     sources = None if arguments.sources == ["-"] else arguments.sources
-    recipe = Recipe(sources, arguments.output, settings, arguments.workers, arguments.assets, arguments.sanity)
+    recipe = Recipe(sources, arguments.output, settings, arguments.workers, arguments.assets)
     try:
         recipe.run(arguments.phases.split(","))
     except (ValueError, OSError) as error:

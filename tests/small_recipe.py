@@ -29,6 +29,9 @@ SETTINGS = Settings(
     bd_encoders=("x264", "x265"),
     bd_contents=2,
     bd_levels=3,
+    sanity_contents=1,
+    sanity_frames=8,
+    sanity_repeats=1,
 )
 
 

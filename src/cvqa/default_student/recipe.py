@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 from transformers import AutoModel
 
@@ -15,6 +16,8 @@ from ..hub.model_card import model_card
 from ..inference.load import DEFAULT_MODEL as ASSETS
 from .report import evaluate
 from .sanity import score_sanity_set
+from .sanity_set import make_sanity_set
+from .score_store import SCORES
 from .scoring import fit_interval, refit_mapping, score_files
 from .settings import Settings
 from .training import domain_of, load_frames, load_rows, shipped_processor, train_student, train_teacher
@@ -36,7 +39,6 @@ class Recipe:
         settings: what decides the outcome.
         workers: processes that encode, decode and load; they decide nothing.
         assets: folder that the shipped model is written to.
-        sanity_set: table of what users try first, see `score_sanity_set`; None for none.
     """
 
     def __init__(
@@ -46,10 +48,9 @@ class Recipe:
         settings: Settings,
         workers: int = 0,
         assets: Path = ASSETS,
-        sanity_set: Path | None = None,
     ):
         self.sources, self.output, self.settings = sources, Path(output), settings
-        self.workers, self.assets_folder, self.sanity_set = workers, Path(assets), sanity_set
+        self.workers, self.assets_folder = workers, Path(assets)
 
     def run(self, phases: Sequence[str] = PHASES) -> None:
         """Raises ValueError for a phase that there is not, or one whose input is missing."""
@@ -107,7 +108,7 @@ class Recipe:
             model.config.domain = domain_of(rows["train"])
             model.config.score_interval = None
             _save_config(model, folder)
-            results = score_files(folder, validation["video"][:], self.workers)
+            results = score_files(folder, validation["video"][:], self.workers, self.output / SCORES)
             model.config.score_interval = fit_interval(results, validation["score"][:], self.settings.coverage)
             _save_config(model, folder)
 
@@ -117,12 +118,23 @@ class Recipe:
         evaluate(self._rows(), self.settings, self.output, self.workers)
 
     def sanity(self) -> None:
-        if self.sanity_set is not None:
-            self._needs("student")
-            folder = self.output / "report"
-            folder.mkdir(exist_ok=True)
-            text = score_sanity_set(self.sanity_set, self.output / "student", folder, self.workers)
-            write_text(self.output / "student" / "sanity.md", text)
+        """What users try first: made of pristine clips of the test split, scored, and told in the card."""
+        self._needs("student")
+        test, settings = self._rows()["test"], self.settings
+        references = dict(sorted(zip(test["content_id"][:], test["reference"][:])))
+        contents = list(references)
+        places = np.linspace(0, len(contents) - 1, min(settings.sanity_contents, len(contents))).round().astype(int)
+        table = make_sanity_set(
+            {contents[place]: references[contents[place]] for place in places},
+            self.output / "sanity_set",
+            self.workers,
+            settings.sanity_frames,
+            settings.sanity_repeats,
+        )
+        folder = self.output / "report"
+        folder.mkdir(exist_ok=True)
+        text = score_sanity_set(table, self.output / "student", folder, self.workers, self.output / SCORES)
+        write_text(self.output / "student" / "sanity.md", text)
 
     def assets(self) -> None:
         """The folder that the package brings."""

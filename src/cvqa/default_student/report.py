@@ -1,6 +1,6 @@
 """The evaluation of teacher and default student, as files and as text for the card."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,42 +14,29 @@ from ..evaluation.bd_rate import bd_rate
 from ..files import json_text, write_text
 from ..inference import VideoScore
 from .baselines import baseline_summaries
-from .scoring import covered, score_files, summarize_scores
+from .score_store import SCORES
+from .scoring import covered, distinct_scores, score_files, summarize_scores
 from .settings import Settings
+from .weak_spots import weak_groups
 
 
-LOOKED = "The whole video as `cvqa score` looks at it, against VMAF."
+# Of a row of the ladder, what the groups of weak spots go by.
+GROUP_COLUMNS = ("codec", "encoder", "preset", "rate_control", "first_encoder")
+GROUP_COLUMNS += ("scaler", "frame_step", "bit_depth", "soft")
 
 
 def evaluate(rows: dict[str, Dataset], settings: Settings, output: Path, workers: int) -> None:
-    """Scores all that is held out with both models, and writes OUTPUT/report."""
+    """Scores all that is held out with both models, and writes OUTPUT/report: a folder per model and split,
+    `report.md` and `report.json`; what the card tells of it goes to the student."""
+    store = output / SCORES
     results = {
-        (name, split): score_files(output / name, rows[split]["video"][:], workers)
+        (name, split): score_files(output / name, rows[split]["video"][:], workers, store)
         for name in ("teacher", "student")
         for split in rows
         if split != "train"
     }
-    baselines = baseline_summaries(rows["test"], "test", workers)
+    baselines, not_measured = baseline_summaries(rows["test"], "test", workers)
     comparisons = compare_bd_rates(rows["test"], settings, output, output / "student", workers)
-    write_report(results, rows, baselines, comparisons, settings, output)
-
-
-def write_report(
-    results: dict[tuple[str, str], Sequence[VideoScore]],
-    rows: dict[str, Dataset],
-    baselines: Sequence[Summary],
-    comparisons: dict,
-    settings: Settings,
-    output: Path,
-    looked: str = LOOKED,
-) -> None:
-    """Writes OUTPUT/report: a folder per model and split, `report.md` and `report.json`; what the card tells of it goes
-    to the student.
-
-    Args:
-        results: by model and split; of the student with the intervals that are to be checked.
-        looked: what the models saw, in a sentence.
-    """
     folder, summaries, coverage = output / "report", [], {}
     for (name, split), scores in results.items():
         summary, table = summarize_scores(scores, rows[split], split, name)
@@ -57,9 +44,13 @@ def write_report(
         summaries.append(summary if split == "test" else _overall(summary))
         if name == "student":
             coverage[split] = {"share": covered(scores, rows[split]["score"][:]), "videos": len(scores)}
+    scored = {split: _scored_rows(results["student", split], rows[split]) for split in coverage}
+    left_out = {split: scored[split] for split in scored if split not in ("validation", "test")}
+    weak, looked = weak_groups(scored["test"], left_out), looked_at(results["student", "test"], settings.num_frames)
     facts = {"coverage": coverage, "bd_rate": comparisons, "figures": [summary.to_dict() for summary in summaries]}
-    write_text(folder / "report.json", json_text(facts))
-    write_text(folder / "report.md", report_text(summaries, baselines, coverage, comparisons, settings, looked))
+    write_text(folder / "report.json", json_text(facts | {"looked": looked, "weak_spots": weak}))
+    sections = (looked, summaries, baselines, not_measured, coverage, comparisons, weak, settings.coverage)
+    write_text(folder / "report.md", report_text(*sections))
     add_to_model(output / "student", folder)
 
 
@@ -70,6 +61,24 @@ def add_to_model(student: Path, folder: Path) -> None:
         target.parent.mkdir(exist_ok=True)
         target.write_bytes((folder / "student" / "test" / name).read_bytes())
     write_text(student / "report.md", (folder / "report.md").read_text(encoding="utf-8"))
+
+
+def looked_at(results: Sequence[VideoScore], num_frames: int) -> str:
+    """What the model saw of each video, in a sentence."""
+    counts = [len(distinct_scores(result.views)) for result in results if result.views]
+    fewest, most = min(counts), max(counts)
+    number = f"{most}" if fewest == most else f"{fewest} to {most}, {np.mean(counts):.1f} on average,"
+    views = "one view" if most == 1 else f"the mean of {number} views"
+    return f"Each video by {views} of {num_frames} frames, as `cvqa score` looks at it, against VMAF."
+
+
+def _scored_rows(results: Sequence[VideoScore], rows: Dataset) -> list[dict]:
+    columns = [name for name in GROUP_COLUMNS if name in rows.column_names]
+    return [
+        {**row, "vmaf": row["score"], "predicted": result.score}
+        for row, result in zip(rows.select_columns(["content_id", "score", *columns]).to_list(), results)
+        if result.score is not None
+    ]
 
 
 def compare_bd_rates(test: Dataset, settings: Settings, output: Path, student: Path, workers: int) -> dict:
@@ -90,7 +99,7 @@ def compare_bd_rates(test: Dataset, settings: Settings, output: Path, student: P
         seed=settings.seed,
     )
     rows = load_ladder(ladder)
-    results = score_files(student, rows["video"][:], workers)
+    results = score_files(student, rows["video"][:], workers, output / SCORES)
     columns = zip(rows["content_id"][:], rows["encoder"][:], rows["bitrate_kbps"][:], rows["score"][:], results)
     points: dict[tuple[str, str], list] = {}
     for content, encoder, rate, vmaf, result in columns:
@@ -129,12 +138,14 @@ def _overall(summary: Summary) -> Summary:
 
 
 def report_text(
+    looked: str,
     summaries: Sequence[Summary],
     baselines: Sequence[Summary],
+    not_measured: Mapping[str, str],
     coverage: dict,
     comparisons: dict,
-    settings: Settings,
-    looked: str = LOOKED,
+    weak: Sequence[str],
+    share: float,
 ) -> str:
     """The report in Markdown, headings of the third level."""
     lines = [
@@ -147,18 +158,22 @@ def report_text(
         "### Baselines without a model",
         "",
         markdown_table(*baselines),
-        *([] if any(summary.model == "BRISQUE" for summary in baselines) else ["BRISQUE was not measured.", ""]),
-        "NIQE was not measured.",
-        "",
+        *(f"{name} was not measured: {reason}.\n" for name, reason in not_measured.items()),
         "### Intervals",
         "",
-        f"Made for {settings.coverage:.0%} of the validation videos; they held VMAF of:",
+        f"Made for {share:.0%} of the validation videos; they held VMAF of:",
         "",
         *(f"- {split}: {found['share']:.1%} of {found['videos']} videos" for split, found in coverage.items()),
         "",
         "### BD-rate from scores, against BD-rate from VMAF",
         "",
         *([f"- {name}: {_told(found)}" for name, found in comparisons.items()] or ["Not measured."]),
+        "",
+        "### Weak spots",
+        "",
+        "Errors are score less VMAF; of the test split where nothing else is said.",
+        "",
+        *(weak or ["No group of encodes is farther off than the rest."]),
         "",
     ]
     return "\n".join(lines)

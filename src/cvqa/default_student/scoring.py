@@ -1,6 +1,7 @@
 """Encodes of a ladder, scored as `cvqa score` does it, and the interval that their errors allow to state."""
 
 import logging
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -8,11 +9,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from datasets import Dataset
+from tqdm import tqdm
 
 from ..data import QualityCollator, get_scale
 from ..evaluation import Summary, fit_score_mapping, predict_dataset, summarize
 from ..inference import VideoScore, VideoScorer
-from ..models.video_scores import half_width
+from ..models.video_scores import Segment, calibrated_interval, half_width, mean_and_interval, one_line
+from .score_store import ScoreStore, content_key
 
 
 logger = logging.getLogger(__name__)
@@ -21,16 +24,39 @@ KNOTS = (0.0, 20.0, 40.0, 60.0, 75.0, 85.0, 92.0, 97.0, 100.0)
 NEIGHBOURS = 0.25  # share of the videos that decide the margin at a knot
 
 
-def score_files(model: Path, files: Sequence[str], workers: int) -> list[VideoScore]:
-    """Scores by the model in a folder; several files at a time, as decoding costs more than the network."""
+def score_files(model: Path, files: Sequence[str], workers: int, store: Path) -> list[VideoScore]:
+    """Scores by the model in a folder, each as `cvqa score` gives it; what the store holds is not scored again.
+
+    Several files at a time, each on one thread. Threads are enough, as network and decoder do without Python's lock. A
+    file that cannot be scored becomes a result with `error`.
+    """
     scorer = VideoScorer.from_pretrained(model)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # of each worker
-    try:
-        with ThreadPoolExecutor(max(workers, 1)) as pool:
-            return list(pool.map(lambda file: next(iter(scorer.score_many([file]))), files))
-    finally:
-        torch.set_num_threads(threads)
+    calibration, threads, started = scorer.model.config.score_interval, torch.get_num_threads(), time.monotonic()
+
+    def score(file: str) -> VideoScore:
+        try:
+            views = known.find(key := content_key(file))
+            if views is None:
+                views = scorer.score(file).views
+                known.add(key, views)
+        except Exception as error:  # whatever a broken file provokes must not end the others
+            return VideoScore(file=file, error=one_line(getattr(error, "reason", error)))
+        values = distinct_scores(views)
+        mean, spread = mean_and_interval(values)
+        interval = calibrated_interval(values, calibration) if calibration else spread
+        return VideoScore(file=file, score=mean, interval=interval, spread=spread, views=views)
+
+    with ScoreStore(store, scorer) as known:
+        before = len(known)
+        try:
+            with ThreadPoolExecutor(max(workers, 1), initializer=torch.set_num_threads, initargs=(1,)) as pool:
+                progress = tqdm(pool.map(score, files), total=len(files), unit="file", disable=None, desc=model.name)
+                results = list(progress)
+        finally:
+            torch.set_num_threads(threads)
+        new = len(known) - before
+    logger.info("%s: %d files, %d scored now, %.0f s", model.name, len(files), new, time.monotonic() - started)
+    return results
 
 
 def summarize_scores(results: Sequence[VideoScore], rows: Dataset, split: str, model: str) -> tuple[Summary, list]:
@@ -91,13 +117,18 @@ def fit_interval(results: Sequence[VideoScore], truths: Sequence[float], coverag
     return {
         "coverage": coverage,
         "scores": list(KNOTS),
-        "margins": [round(float(margin * scale), 2) for margin in margins],
+        "margins": [float(np.ceil(margin * scale * 100) / 100) for margin in margins],  # rounded up, to hold the last
     }
+
+
+def distinct_scores(views: Sequence[Segment]) -> list[float]:
+    """Of a video with too few frames several views are the same one, which must not count as agreement."""
+    return list(dict.fromkeys(view.score for view in views))
 
 
 def spread_of(result: VideoScore) -> float:
     """Half-width of the interval that the spread of the views gives, not cut to the scale; 0 of a single view."""
-    distinct = list(dict.fromkeys(view.score for view in result.views))
+    distinct = distinct_scores(result.views)
     return half_width(distinct) if len(distinct) > 1 else 0.0
 
 

@@ -63,3 +63,8 @@ class Settings:
     bd_encoders: tuple[str, ...] = ("x264", "x265", "svtav1")
     bd_contents: int = 24
     bd_levels: int = 5
+
+    # What users try first: so many test contents, frames of a clip, and contents that a guise is put on.
+    sanity_contents: int = 8
+    sanity_frames: int = 24
+    sanity_repeats: int = 2

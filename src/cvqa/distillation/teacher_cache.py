@@ -42,6 +42,7 @@ CLIP_CODE = [module.__file__ for module in (augmentation, collator_module, video
 
 # Of a configuration, what says nothing of what the model computes.
 NOT_COMPUTED = ("_name_or_path", "transformers_version", "architectures", "auto_map", "dtype", "custom_pipelines")
+NOT_COMPUTED += ("score_interval", "domain")
 
 
 @dataclass(frozen=True)
