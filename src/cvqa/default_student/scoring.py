@@ -21,6 +21,7 @@ from .score_store import ScoreStore, content_key
 logger = logging.getLogger(__name__)
 
 KNOTS = (0.0, 20.0, 40.0, 60.0, 75.0, 85.0, 92.0, 97.0, 100.0)
+SECONDS_BETWEEN_REPORTS = 30  # where no progress bar can be shown
 NEIGHBOURS = 0.25  # share of the videos that decide the margin at a knot
 
 
@@ -46,13 +47,19 @@ def score_files(model: Path, files: Sequence[str], workers: int, store: Path) ->
         interval = calibrated_interval(values, calibration) if calibration else spread
         return VideoScore(file=file, score=mean, interval=interval, spread=spread, views=views)
 
+    results: list[VideoScore] = []
     with ScoreStore(store, scorer) as known:
-        before = len(known)
+        before, told = len(known), started
+        pool = ThreadPoolExecutor(max(workers, 1), initializer=torch.set_num_threads, initargs=(1,))
         try:
-            with ThreadPoolExecutor(max(workers, 1), initializer=torch.set_num_threads, initargs=(1,)) as pool:
-                progress = tqdm(pool.map(score, files), total=len(files), unit="file", disable=None, desc=model.name)
-                results = list(progress)
+            progress = tqdm(pool.map(score, files), total=len(files), unit="file", disable=None, desc=model.name)
+            for result in progress:
+                results.append(result)
+                if progress.disable and time.monotonic() - told > SECONDS_BETWEEN_REPORTS:
+                    told = time.monotonic()
+                    logger.info("%s: %d of %d files", model.name, len(results), len(files))
         finally:
+            pool.shutdown(cancel_futures=True)
             torch.set_num_threads(threads)
         new = len(known) - before
     logger.info("%s: %d files, %d scored now, %.0f s", model.name, len(files), new, time.monotonic() - started)
