@@ -71,9 +71,9 @@ def _falling(rows: Sequence[dict]) -> list[str]:
         return []
     right = sum(_falls(own, "predicted") for own in falling)
     return [
-        f"- Falling quality: the scores fall strictly, too, in {right} of {len(falling)} ladders "
-        f"({right / len(falling):.0%}), each of one clip and encoder at {min(map(len, falling))} to "
-        f"{max(map(len, falling))} levels from good to bad."
+        f"- Falling quality: of {len(falling)} ladders, each of one clip and encoder at {min(map(len, falling))} to "
+        f"{max(map(len, falling))} levels with falling VMAF, the scores fall strictly in {right} "
+        f"({right / len(falling):.0%})."
     ]
 
 
@@ -85,11 +85,13 @@ def _pristine(rows: Sequence[dict]) -> list[str]:
     pristine = [row for row in rows if row["level"] == PRISTINE and "distortion" not in row["kind"]]
     if not pristine:
         return []
-    low = [f"{row['kind']} ({row['predicted']:.0f})" for row in pristine if row["predicted"] <= GOOD]
-    return [
-        f"- Pristine clips: {len(pristine) - len(low)} of {len(pristine)} ({1 - len(low) / len(pristine):.0%}) score "
-        f"above {GOOD:g}" + (f"; not so {', '.join(sorted(low))}." if low else ".")
-    ]
+    low: dict[str, list[str]] = {}
+    for row in pristine:
+        if row["predicted"] <= GOOD:
+            low.setdefault(row["kind"], []).append(f"{row['predicted']:.0f}")
+    high = len(pristine) - sum(map(len, low.values()))
+    told = "; not so " + ", ".join(f"{kind} ({', '.join(scores)})" for kind, scores in low.items()) if low else ""
+    return [f"- Pristine clips: {high} of {len(pristine)} ({high / len(pristine):.0%}) score above {GOOD:g}{told}."]
 
 
 def _other_sizes(kinds: Mapping[str, Sequence[dict]]) -> list[str]:

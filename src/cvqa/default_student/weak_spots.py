@@ -29,6 +29,10 @@ GROUPS: dict[str, Callable[[Row], object]] = {
 }
 LEFT_OUT = {"codec:vvc": "VVC", "preset:ultrafast": "The preset `ultrafast`"}
 KINDS = {
+    "plain": "Plain clips",
+    "half frame rate": "Half the frame rate",
+    "letterboxed": "Letterboxed video",
+    "pillarboxed": "Pillarboxed video",
     "screen, text scrolling": "Screen content, a text that scrolls",
     "animated": "Drawn animation",
     "half size and back": "Soft but pristine video, scaled to half its size and back before it was encoded",
@@ -91,7 +95,8 @@ def weak_kinds(kinds: Mapping[str, Sequence[Row]]) -> list[str]:
         if pairs and right < ORDERED * pairs:
             clauses.append(f"the order is right for {right} of {pairs} pairs")
         if clauses or _is_off(rows, every):
-            sentence = f"- **{KINDS.get(kind, kind)}** ({_counted(rows)}): {'; '.join([_error(rows), *clauses])}."
+            words = KINDS.get(kind, f"Video of {kind}")
+            sentence = f"- **{words}** ({_counted(rows)}): {'; '.join([_error(rows), *clauses])}."
             sentences.append((-_mean_absolute_error(rows), sentence))
     return [sentence for _, sentence in sorted(sentences)]
 
