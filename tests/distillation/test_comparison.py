@@ -206,12 +206,14 @@ def test_the_table_is_what_the_predictions_say(one_student, output):
     gains = [runs["distilled", seed][0] - runs["plain", seed][0] for seed in (0, 1)]
     assert float(lines["wide", "distilled"]["gain_srcc"]) == pytest.approx(np.mean(gains))
     assert float(lines["wide", "distilled"]["gain_srcc_low"]) <= min(np.mean(gains), min(gains))
-    assert lines["wide", "plain"]["gain_srcc"] == ""
+    assert lines["wide", "plain"]["gain_srcc"] == lines["wide", "plain"]["to_teacher_srcc"] == ""
+    less_teacher = float(lines["wide", "distilled"]["srcc"]) - float(lines["Ti", ""]["srcc"])
+    assert float(lines["wide", "distilled"]["to_teacher_srcc"]) == pytest.approx(less_teacher)
     assert [line["group"] for line in lines.values()] == ["teacher", "labels alone", "homologous"]
     assert int(lines["wide", "plain"]["parameters"]) < int(lines["Ti", ""]["parameters"])
 
     text = (results / "table.md").read_text()
-    assert f"| wide | distilled | 2 | {float(lines['wide', 'distilled']['srcc']):.3f} [" in text
+    assert f"| wide | distilled | Ti | 2 | {float(lines['wide', 'distilled']['srcc']):.3f} [" in text
     assert "9 videos, 3 contents, labels MOS" in text and "NOT FINISHED" not in text
     facts = json.loads((results / "results.json").read_text())
     assert facts["missing"] == [] and len(facts["runs"]) == 5

@@ -9,87 +9,95 @@ from collections.abc import Sequence
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = ("o", "s", "^", "D", "P", "v", "X")
 INK, FAINT = "#333333", "#9A9A9A"
+GROUP_COLOURS = {"teacher": 6, "labels alone": 2, "homologous": 0, "heterogeneous": 1}
 
 
 def gain_png(lines: Sequence) -> bytes:
-    """SRCC of every student and arm beside its gain over the arm that it is compared with, both with intervals."""
+    """SRCC of every model and arm beside its gain over the arm that it is compared with, both with intervals."""
     from matplotlib.figure import Figure
 
     lines = [line for line in lines if line.figures["srcc"].value is not None]
-    height = 1.4 + 0.3 * max(len(lines), 1)
-    figure = Figure(figsize=(9.6, height), layout="constrained")
+    figure = Figure(figsize=(9.6, 1.6 + 0.26 * len(lines)), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
     for place, line in enumerate(lines):
-        colour = _colour(line.group)
-        _bar(left, place, line.figures["srcc"], colour, filled=line.student is not None)
-        if line.gains and line.gains["srcc"].value is not None:
-            _bar(right, place, line.gains["srcc"], colour, filled=line.gains["srcc"].is_clear)
+        _bar(left, place, line.figures["srcc"], COLOURS[GROUP_COLOURS[line.group]])
+        if line.gains and (gain := line.gains["srcc"]).value is not None:
+            _bar(right, place, gain, COLOURS[GROUP_COLOURS[line.group]], filled=gain.is_clear)
+            _note(right, f"less {line.against}", (1.02, place), right.get_yaxis_transform(), va="center")
     names = [f"{line.student or f'mean of {line.students}'}  {line.arm}" for line in lines]
     left.set_yticks(range(len(lines)), names, parse_math=False)
-    left.invert_yaxis()
+    left.set_ylim(len(lines) - 0.4, -0.6)
     left.set_title("SRCC on test", loc="left", fontsize=10, color=INK)
     right.set_title("gain in SRCC, paired (filled: 0 is outside)", loc="left", fontsize=10, color=INK)
     right.axvline(0, color=FAINT, linewidth=1)
+    groups = [line.group for line in lines]
     for axes in (left, right):
         _dress(axes)
         axes.grid(axis="x", color="#E8E8E8", linewidth=0.7)
+        for place in range(1, len(groups)):
+            if groups[place] != groups[place - 1]:
+                axes.axhline(place - 0.5, color="#D0D0D0", linewidth=0.7)
+    for group in dict.fromkeys(groups):
+        left.plot([], [], "o-", color=COLOURS[GROUP_COLOURS[group]], label=group)
+    if groups:
+        figure.legend(loc="outside upper left", ncols=len(GROUP_COLOURS), frameon=False, fontsize=9)
     return _png(figure)
 
 
 def cost_png(lines: Sequence) -> bytes:
-    """SRCC against the operations of one clip, one marker per arm; ablations, of fewer students, are left out."""
+    """SRCC against the operations of one clip, one marker per arm; ablations, of less than half of the students, are
+    left out."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import FormatStrFormatter, LogLocator, NullLocator
 
     drawn = [line for line in lines if line.cost and line.figures["srcc"].value is not None]
-    students = Counter(line.arm for line in drawn)
-    drawn = [line for line in drawn if line.group == "teacher" or students[line.arm] == max(students.values())]
-    figure = Figure(figsize=(7.2, 5), layout="constrained")
+    students = Counter(line.arm for line in drawn if line.group != "teacher")
+    half = max(students.values(), default=0) / 2
+    drawn = [line for line in drawn if line.group == "teacher" or students[line.arm] >= half]
+    figure = Figure(figsize=(7.6, 5), layout="constrained")
     axes = figure.subplots()
-    arms = list(dict.fromkeys(line.arm for line in drawn))
-    labelled = set()
+    labels = {id(line): "teacher" if line.group == "teacher" else line.arm for line in drawn}
+    arms = list(dict.fromkeys(labels.values()))
+    tops: dict[tuple, float] = {}  # of all that stands at one place
     for line in drawn:
-        at, estimate = line.cost["macs"] / 1e9, line.figures["srcc"]
-        index = arms.index(line.arm)
+        estimate, index = line.figures["srcc"], arms.index(labels[id(line)])
         low, high = estimate.interval or (estimate.value, estimate.value)
-        errors = [[max(estimate.value - low, 0)], [max(high - estimate.value, 0)]]
         axes.errorbar(
-            at,
+            line.cost["macs"] / 1e9 * 1.025 ** (index - (len(arms) - 1) / 2),  # side by side
             estimate.value,
-            errors,
+            [[max(estimate.value - low, 0)], [max(high - estimate.value, 0)]],
             fmt=MARKERS[index % len(MARKERS)],
             color=COLOURS[index % len(COLOURS)],
-            capsize=3,
-            label=None if line.arm in labelled else line.arm or "teacher",
+            capsize=2,
+            markersize=5,
         )
-        labelled.add(line.arm)
-    for student, line in {line.student: line for line in drawn}.items():
-        axes.annotate(
-            student,
-            (line.cost["macs"] / 1e9, line.figures["srcc"].value),
-            xytext=(6, 6),
-            textcoords="offset points",
-            fontsize=8,
-            color=INK,
-            parse_math=False,
-        )
+        place = (line.student, line.cost["macs"] / 1e9)
+        tops[place] = max(tops.get(place, high), high)
+    for (student, macs), top in tops.items():
+        _note(axes, student, (macs, top), "data", xytext=(0, 4), textcoords="offset points", ha="center", va="bottom")
+    for index, arm in enumerate(arms):
+        axes.plot([], [], MARKERS[index % len(MARKERS)], color=COLOURS[index % len(COLOURS)], label=arm)
     if drawn:
         axes.set_xscale("log")
-        axes.legend(frameon=False, fontsize=9)
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter(FormatStrFormatter("%g"))
+        axes.xaxis.set_minor_locator(NullLocator())
+        figure.legend(loc="outside upper left", ncols=4, frameon=False, fontsize=9)
+    axes.margins(0.1)
     axes.set_xlabel("GMACs per clip", color=INK)
     axes.set_ylabel("SRCC on test, 95% interval over contents", color=INK)
     _dress(axes)
     return _png(figure)
 
 
-def _bar(axes, place: int, estimate, colour: str, filled: bool) -> None:
+def _bar(axes, place: int, estimate, colour: str, filled: bool = True) -> None:
     if estimate.interval is not None:
         axes.plot(estimate.interval, (place, place), color=colour, linewidth=1.6)
     axes.plot(estimate.value, place, "o", color=colour, markerfacecolor=colour if filled else "white", markersize=6)
 
 
-def _colour(group: str) -> str:
-    colours = {"teacher": 6, "labels alone": 2, "homologous": 0, "heterogeneous": 1}
-    return COLOURS[colours[group]]
+def _note(axes, text: str, place: tuple, coordinates, **options) -> None:
+    axes.annotate(text, place, xycoords=coordinates, fontsize=8, color=INK, parse_math=False, **options)
 
 
 def _dress(axes) -> None:

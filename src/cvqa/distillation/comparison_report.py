@@ -44,6 +44,8 @@ class Line:
     figures: dict[str, Estimate]
     against: str | None = None
     gains: dict[str, Estimate] | None = None  # this arm less `against`, same seeds and splits; None if not comparable
+    teacher: str | None = None
+    to_teacher: Estimate | None = None  # its SRCC less that of its teacher
     cost: dict | None = None
     students: int = 1
 
@@ -134,6 +136,9 @@ def lines_of(
 ) -> list[Line]:
     """Group by group the models with each of their arms, then the means of the group."""
     found = {run.name: one for run, one in zip(runs, figures)}
+    # A teacher that was given is named by its folder.
+    folders = {run.model: run.name for run in runs if run.role == TEACHER and not run.is_trained}
+    teachers = {run.name: run.needs or folders.get(run.teacher) for run in runs}
     groups, of_line = {}, {}
     for run, about in zip(runs, facts):
         key = (run.role, run.subject, run.arm)
@@ -155,6 +160,7 @@ def lines_of(
             pairs = _pairs(own, of_line.get((role, subject, against), ()), found)
             if pairs:
                 pairs_of_arm.setdefault(arm, []).append(pairs)
+            with_teacher = [(found[run.name], found[teacher]) for run in own if (teacher := teachers.get(run.name))]
             lines.append(
                 Line(
                     group=group,
@@ -163,6 +169,8 @@ def lines_of(
                     figures={name: mean_over_runs([found[run.name] for run in own], name) for name in COMPARED},
                     against=against,
                     gains={name: mean_difference(pairs, name, generator) for name in COMPARED} if pairs else None,
+                    teacher=experiment.teacher_of(experiment.arms[arm]) if role == STUDENT else None,
+                    to_teacher=mean_difference(with_teacher, "srcc", generator) if with_teacher else None,
                     cost=costs.get(subject_of(own[0])),
                 )
             )
@@ -176,6 +184,7 @@ def lines_of(
                         arm=arm,
                         figures={name: _mean_of_students(ends, name) for name in COMPARED},
                         against=experiment.arms[arm].against,
+                        teacher=experiment.teacher_of(experiment.arms[arm]),
                         gains={name: mean_of_differences(pairs, name, generator) for name in COMPARED},
                         students=len(pairs),
                     )
@@ -216,17 +225,18 @@ def _mean_of_students(students: Sequence[Sequence[RunFigures]], name: str) -> Es
 
 
 def markdown(lines: Sequence[Line], remarks: Sequence[str]) -> str:
-    header = ["group", "model", "arm", "runs", *TITLES.values(), "against", "gain in SRCC", "gain within content"]
-    header += ["parameters", "GMACs", "latency"]
+    header = ["group", "model", "arm", "teacher", "runs", *TITLES.values(), "against", "gain in SRCC"]
+    header += ["gain within content", "SRCC less teacher's", "parameters", "GMACs", "latency"]
     body = []
     for line in lines:
         gains = [line.gains and line.gains[name] for name in ("srcc", "within_content_srcc")]
         student = line.student if line.student is not None else f"*mean of {line.students}*"
         runs = str(line.figures["srcc"].runs) if line.student is not None else ""
-        body.append([line.group, student, line.arm, runs])
+        body.append([line.group, student, line.arm, line.teacher or "", runs])
         body[-1] += [number(line.figures[name], 2 if name == "rmse" else 3) for name in TITLES]
-        body[-1] += [(line.against or "") if line.gains else "", *(gain(one) for one in gains), *_cost(line.cost)]
-    rule = ["---"] * 3 + ["---:"] * (len(header) - 3)
+        body[-1] += [(line.against or "") if line.gains else "", *map(gain, gains), gain(line.to_teacher)]
+        body[-1] += _cost(line.cost)
+    rule = ["---"] * 4 + ["---:"] * (len(header) - 4)
     table = "\n".join("| " + " | ".join(row) + " |" for row in (header, rule, *body))
     return table + "\n\n" + "\n".join(f"- {remark}" for remark in remarks) + "\n"
 
@@ -258,8 +268,10 @@ def cells(lines: Sequence[Line]) -> tuple[list[str], list[dict]]:
     rows = []
     for line in lines:
         row = {"group": line.group, "student": line.student or f"mean of {line.students}", "arm": line.arm}
-        row |= {"runs": line.figures["srcc"].runs, "against": line.against if line.gains else None}
-        for prefix, estimates in (("", line.figures), ("gain_", line.gains or {})):
+        row |= {"teacher": line.teacher, "runs": line.figures["srcc"].runs}
+        row |= {"against": line.against if line.gains else None}
+        to_teacher = {"srcc": line.to_teacher} if line.to_teacher else {}
+        for prefix, estimates in (("", line.figures), ("gain_", line.gains or {}), ("to_teacher_", to_teacher)):
             for name, estimate in estimates.items():
                 low, high = estimate.interval or (None, None)
                 row |= {

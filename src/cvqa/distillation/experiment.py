@@ -140,6 +140,10 @@ class Experiment:
         # The teachers take longest and most wait for them.
         return _one_asks(sorted(runs.values(), key=lambda run: run.role != TEACHER))
 
+    def teacher_of(self, arm: Arm) -> str | None:
+        """The name of its teacher."""
+        return (arm.teacher or next(iter(self.teachers))) if arm.distill else None
+
     def _runs(self, student: str, arm: Arm, seed: int, split_seed: int) -> Iterable[Run]:
         settings = {**self.settings, **self.students[student], **arm.settings}
         where = f"{student}/{arm.name}/seed{seed}-split{split_seed}"
@@ -153,7 +157,7 @@ class Experiment:
 
     def _teacher(self, arm: Arm, split_seed: int) -> Run:
         """The teacher sees the video as its student does: an arm with another view needs another teacher."""
-        name = arm.teacher or next(iter(self.teachers))
+        name = self.teacher_of(arm)
         view = {name: value for name, value in arm.settings.items() if name in (*fields(DataArguments), "image_size")}
         kind = "-".join(f"{name}={value}" for name, value in sorted(view.items()))
         where = "/".join(filter(None, (TEACHER, name, kind, f"split{split_seed}")))
