@@ -154,17 +154,17 @@ def test_first_what_others_wait_for_or_the_cores_then_seed_by_seed_the_longest(d
 
 def test_loaders_live_through_a_run_and_share_the_cores_unless_the_description_says(one_student, tmp_path, monkeypatch):
     run = one_student.runs()[0]
-    names = ("dataloader_num_workers", "dataloader_persistent_workers", "dataloader_prefetch_factor")
+    names = ("dataloader_num_workers", "dataloader_persistent_workers")
 
     def loading(run, jobs: int) -> list:
         arguments = comparison.arguments(run, tmp_path, jobs)
         return [getattr(arguments, name) for name in names]
 
-    assert loading(run, 4) == [0, False, None]
+    assert loading(run, 4) == [0, False]
     monkeypatch.setattr(comparison, "default_workers", lambda jobs: 28 // jobs)
-    assert loading(run, 4) == [7, True, comparison.PREFETCH]
-    said = dataclasses.replace(run, training={**run.training, names[0]: 2, names[2]: 9})
-    assert loading(said, 4) == [2, True, 9]
+    assert loading(run, 4) == [7, True]
+    said = dataclasses.replace(run, training={**run.training, names[0]: 2, names[1]: False})
+    assert loading(said, 4) == [2, False]
 
 
 def test_a_seed_is_the_same_start_with_and_without_a_teacher(one_student):

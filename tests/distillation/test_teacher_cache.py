@@ -30,11 +30,13 @@ class Teacher:
         self.clips += len(kwargs["pixel_values_videos"])
 
 
-def asked(folder, rows, teacher=None, batch_size=4, **views):
+def asked(folder, rows, teacher=None, batch_size=4, num_workers=0, **views):
     """How many clips a teacher had to look at, and what it said."""
     teacher = teacher or Teacher()
     collator = CachedTeacherCollator(PROCESSOR, **{"augment": "quality", "as_uint8": True, "views": 3, **views})
-    outputs = ask_teacher(teacher.model, rows, collator, cache_dir=folder, batch_size=batch_size)
+    outputs = ask_teacher(
+        teacher.model, rows, collator, cache_dir=folder, batch_size=batch_size, num_workers=num_workers
+    )
     return teacher.clips, outputs
 
 
@@ -63,12 +65,12 @@ def test_frozen_and_cached_give_the_same_student(tmp_path, clips):
     assert_same_weights(weights(frozen.student), weights(cached.student), atol=1e-5, rtol=1e-4)
 
 
-@pytest.mark.parametrize("augment", ["quality", "published"])
-def test_the_teacher_says_of_every_view_what_it_would_say_of_the_clip_in_that_epoch(tmp_path, clips, augment):
+@pytest.mark.parametrize(("augment", "workers"), [("quality", 0), ("quality", 2), ("published", 0)])
+def test_the_teacher_says_of_every_view_what_it_would_say_of_the_clip_in_that_epoch(tmp_path, clips, augment, workers):
     rows = clips["train"].select(range(5)).remove_columns("frames_settings")
     rows = rows.add_column("frames_settings", [frame_settings(PROCESSOR, native=True)] * 5)
     teacher = Teacher()
-    _, outputs = asked(tmp_path, rows, teacher, augment=augment)
+    _, outputs = asked(tmp_path, rows, teacher, augment=augment, num_workers=workers)
     collator = CachedTeacherCollator(PROCESSOR, augment=augment, views=3)
     collator.outputs = outputs
     seen = []

@@ -52,7 +52,6 @@ from .work_pool import work_pool
 
 RUN, PREDICTIONS, SETTINGS, CHECKPOINTS = "run.json", "predictions.csv", "settings.json", "checkpoints"
 COSTS = "costs.json"
-PREFETCH = 4  # batches per worker
 DONE, OUT_OF_TIME = "done", "out of time"
 PREDICTION_COLUMNS = ("file", "content_id", "codec", "score", "prediction")
 VIEW = ("num_frames", "frame_sampling", "frame_stride", "spatial_mode", "fragment_size", "size", "crop_size")
@@ -226,7 +225,6 @@ def arguments(run: Run, checkpoints: Path, jobs: int = 1) -> QualityArguments:
     kind = DistillationArguments if run.is_distilled else QualityArguments
     workers = run.training.get("dataloader_num_workers", default_workers(jobs))
     loading = {"dataloader_num_workers": workers, "dataloader_persistent_workers": workers > 0}
-    loading["dataloader_prefetch_factor"] = PREFETCH if workers else None
     return kind(
         output_dir=str(checkpoints),
         seed=run.seed,
@@ -334,7 +332,8 @@ def predict(run: Run, model: PreTrainedModel, args: QualityArguments) -> list[di
         # From a fixed seed, not that of the run: all models look at the same places.
         collator = QualityCollator(processor_of(run), augment="quality" if view else None, seed=0)
         collator.set_epoch(view)
-        batch_size, workers = args.per_device_eval_batch_size, args.dataloader_num_workers
+        # A test split is soon read; it takes longer to start a process for it.
+        batch_size, workers = args.per_device_eval_batch_size, min(args.dataloader_num_workers, 2)
         logits = predict_dataset(model, split, collator, batch_size, args.device, workers)
         total = total + native_predictions(logits, model.config, scale)
     files = [Path(video).name for video in split["video"]]

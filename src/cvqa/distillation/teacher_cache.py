@@ -31,6 +31,7 @@ from ..data.frame_store import digest, file_key
 from ..data.frames import reader_version
 from ..files import json_text, replacing, write_text
 from ..models import video_processing_internvideo2
+from .loader_workers import end_workers
 
 
 logger = logging.getLogger(__name__)
@@ -164,17 +165,22 @@ def answers(
     epoch = int(collator.epoch)
     quiet = None if accelerator.is_main_process else True
     with tqdm(total=sum(map(len, missing)), desc="Asking the teacher", unit="clip", disable=quiet) as progress:
+        loader, loaded = None, None
         for view, rows in enumerate(missing):
             if not rows:
                 continue
             collator.set_epoch(view)
-            loader = DataLoader(
-                dataset.select(rows),
-                batch_size,
-                collate_fn=collator.clips,
-                num_workers=num_workers,
-                generator=torch.Generator(),  # a loader draws a number; training is to go on as if nothing had been
-            )
+            if rows != loaded:  # mostly the same rows of all views: their readers need not start anew
+                end_workers([loader])
+                loaded = rows
+                loader = DataLoader(
+                    dataset.select(rows),
+                    batch_size,
+                    collate_fn=collator.clips,
+                    num_workers=num_workers,
+                    persistent_workers=num_workers > 0,
+                    generator=torch.Generator(),  # it draws a number; training is to go on as if nothing had been
+                )
             place = iter(rows)
             for batch in loader:
                 clips = batch["pixel_values_videos"].to(accelerator.device, non_blocking=True)
@@ -186,6 +192,7 @@ def answers(
                 scores = output.logits.float().reshape(-1, collator.samples).tolist()
                 yield from ((view, next(place), row.tobytes(), score) for row, score in zip(features, scores))
                 progress.update(len(scores))
+        end_workers([loader])
     collator.set_epoch(epoch)
 
 
