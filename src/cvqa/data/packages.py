@@ -1,8 +1,9 @@
-"""Read single files out of a Debian package, on any system: its members, and what a Qt resource among them holds."""
+"""Read single files out of packages, on any system: Debian's, npm's, sources of PyPI, and Qt resources in them."""
 
 import io
 import lzma
 import os
+import re
 import struct
 import tarfile
 import zlib
@@ -11,22 +12,49 @@ from pathlib import Path
 from urllib.parse import unquote
 
 
-def find_package(folder: str | os.PathLike, package: str, version: str) -> Path:
-    """The file of a package in a folder, named as `apt-get download` does. FileNotFoundError if it is not there."""
-    for path in sorted(Path(folder).glob(f"{package}_*.deb")):
-        if unquote(path.name).split("_")[1] == version:  # the colon of an epoch is written as %3a
+DOWNLOADS = {
+    "debian": "apt-get download {package}={version}",
+    "npm": "npm pack {package}@{version}",
+    "pypi": "pip download --no-deps --no-binary :all: {package}=={version}",
+}
+"""Registry -> the command that stores a package in the folder where it is run."""
+
+
+def find_package(folder: str | os.PathLike, registry: str, package: str, version: str) -> Path:
+    """The file of a package in a folder, named as the command in `DOWNLOADS` does.
+
+    Raises:
+        FileNotFoundError: it is not there; the message has the command.
+        ValueError: there is no such registry.
+    """
+    if registry not in DOWNLOADS:
+        raise ValueError(f"registry must be one of {', '.join(DOWNLOADS)}, not {registry!r}")
+    for path in sorted(Path(folder).iterdir()):
+        if registry == "debian":
+            parts = unquote(path.name).split("_")  # the colon of an epoch is written as %3a
+            found = path.suffix == ".deb" and parts[:2] == [package, version]
+        elif registry == "npm":
+            found = path.name == f"{package.removeprefix('@').replace('/', '-')}-{version}.tgz"
+        else:
+            found = _plain(path.name) == _plain(f"{package}-{version}.tar.gz")
+        if found:
             return path
-    raise FileNotFoundError(f"no {package}_{version}_*.deb in {folder}: download that version of the package")
+    command = DOWNLOADS[registry].format(package=package, version=version)
+    raise FileNotFoundError(f"{folder} lacks it; run there: {command}")
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def read_from_package(file: str | os.PathLike, paths: Iterable[str]) -> dict[str, bytes]:
-    """Contents of the files at `paths` in a package, such as usr/share/backgrounds/a.jpg.
+    """Contents of the files at `paths` in a package, such as usr/share/backgrounds/a.jpg or package/img/a.jpg.
 
     A path with an exclamation mark, such as usr/share/a.rcc!images/b.webp, is a file in a Qt resource. Files that the
     package lacks are left out.
 
     Raises:
-        ValueError: the file is no Debian package, or is cut short.
+        ValueError: the file is no package, or is cut short.
     """
     inside: dict[str, set[str]] = {}
     for path in paths:
@@ -44,19 +72,23 @@ def read_from_package(file: str | os.PathLike, paths: Iterable[str]) -> dict[str
 
 
 def _members(file: Path, paths: Iterable[str]) -> Iterator[tuple[str, bytes]]:
-    # An `ar` archive: before each member 60 bytes, with its name in the first 16 and its length from the 48th on.
     data = file.read_bytes()
-    position = 8
     try:
-        while not data.startswith(b"data.tar", position):
-            length = int(data[position + 48 : position + 58])
-            position += 60 + length + length % 2
-        with tarfile.open(fileobj=io.BytesIO(data[position + 60 :])) as archive:
+        with tarfile.open(fileobj=io.BytesIO(_debian_data(data) if file.suffix == ".deb" else data)) as archive:
             for member in archive:  # one pass: going back would unpack from the start
                 if member.isfile() and member.name.removeprefix("./") in paths:
                     yield member.name.removeprefix("./"), archive.extractfile(member).read()
-    except (ValueError, EOFError, tarfile.TarError, lzma.LZMAError) as error:
-        raise ValueError(f"{file}: is not a Debian package, or not a whole one ({error})") from error
+    except (ValueError, EOFError, tarfile.TarError, lzma.LZMAError, zlib.error) as error:
+        raise ValueError(f"{file}: is not a package, or not a whole one ({error})") from error
+
+
+def _debian_data(package: bytes) -> bytes:
+    """The archive of the files: in an `ar` archive with 60 bytes before each member, its length from the 48th on."""
+    position = 8
+    while not package.startswith(b"data.tar", position):
+        length = int(package[position + 48 : position + 58])
+        position += 60 + length + length % 2
+    return package[position + 60 :]
 
 
 def _resource(data: bytes) -> Iterator[tuple[str, bytes]]:
