@@ -32,3 +32,10 @@ def test_every_kind_that_training_left_out_is_told_and_where_it_is_bad():
         "- **VVC**, which training left out (1 encode of 1 content): scores are 4 points too high on average, and off "
         "by 4.",
     ]
+
+
+def test_of_many_groups_the_worst_are_told():
+    test = [row for number in range(20) for row in rows(10, -6.0 - number, codec=f"codec{number}")]
+    told = [sentence for sentence in weak_groups(test, {}) if "Codec" in sentence]
+    assert told[0].startswith("- **Codec codec19** (10 encodes of 10 contents): scores are 25 points too low")
+    assert len(weak_groups(test, {})) == 8

@@ -19,7 +19,7 @@ PICTURES = {"coffee": (480, 270), "chelsea": (400, 224)}
 LARGE_PICTURE = "retina"
 SIZES = ((1280, 720), (960, 540), (640, 360), (320, 180))
 """Pictures that scikit-image brings, with the size of the clips made of them, and one that fills all `SIZES`: none is
-enlarged."""
+enlarged. They must not be among the sources of training."""
 FPS = Fraction(25)
 
 

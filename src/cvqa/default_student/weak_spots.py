@@ -9,6 +9,7 @@ import numpy as np
 NOTABLE_BIAS = 5.0  # points that scores of a group are too high or too low on average
 NOTABLE_ERROR = 1.3  # mean absolute error of a group, beside that of all
 FEWEST = 10  # videos of a group of held-out encodes
+MOST = 8  # groups of held-out encodes that are told
 LOW = 40.0  # VMAF below which an encode is plainly bad
 GOOD = 90.0  # score that a pristine video should be above
 APART = 5.0  # points of VMAF from which on two encodes are to be told apart
@@ -48,7 +49,7 @@ KINDS = {
 
 def weak_groups(test: Sequence[Row], left_out: Mapping[str, Sequence[Row]]) -> list[str]:
     """Sentences on held-out encodes: every kind that training left out, then the groups of the test split that are
-    farther off than the rest, the worst first."""
+    farther off than the rest, at most `MOST`, the worst first."""
     sentences = []
     for name, rows in left_out.items():
         low = [row for row in rows if row["vmaf"] < LOW]
@@ -57,7 +58,7 @@ def weak_groups(test: Sequence[Row], left_out: Mapping[str, Sequence[Row]]) -> l
         if rows:
             sentences.append(f"- {words} ({_counted(rows)}): {_error(rows)}{worse}.")
     weak = {words: rows for words, rows in _groups(test).items() if len(rows) >= FEWEST and _is_off(rows, test)}
-    worst_first = sorted(weak.items(), key=lambda group: -abs(_bias(group[1])))
+    worst_first = sorted(weak.items(), key=lambda group: -abs(_bias(group[1])))[:MOST]
     return sentences + [f"- **{words}** ({_counted(rows)}): {_error(rows)}." for words, rows in worst_first]
 
 
@@ -112,10 +113,11 @@ def ordered_pairs(rows: Iterable[Row]) -> tuple[int, int]:
 
 
 def _error(rows: Sequence[Row]) -> str:
-    bias, size = _bias(rows), _mean_absolute_error(rows)
-    if round(abs(bias)) < 1:
+    bias, size = round(_bias(rows)), _mean_absolute_error(rows)
+    if not bias:
         return f"scores are off by {size:.0f} points, too high as much as too low"
-    return f"scores are {abs(bias):.0f} points too {'high' if bias > 0 else 'low'} on average, and off by {size:.0f}"
+    points, side = "points" if abs(bias) > 1 else "point", "high" if bias > 0 else "low"
+    return f"scores are {abs(bias)} {points} too {side} on average, and off by {size:.0f}"
 
 
 def _counted(rows: Sequence[Row]) -> str:
