@@ -20,10 +20,11 @@ from scipy.stats import spearmanr
 from transformers import AutoModel, set_seed
 
 from cvqa.data import QualityCollator
-from cvqa.distillation import comparison
+from cvqa.distillation import DistillationTrainer, QualityTrainer, comparison
 from cvqa.distillation.comparison import OutOfTime, carry_out, perform
 from cvqa.distillation.comparison_report import group_of, report
 from cvqa.distillation.experiment import Experiment
+from cvqa.distillation.weighted_loss import WeightedLoss
 from cvqa.evaluation import apply_score_mapping
 from cvqa.evaluation.intervals import draw_contents
 
@@ -134,7 +135,7 @@ def test_first_what_others_wait_for_or_the_cores_then_seed_by_seed_the_longest(d
             "students": {"Ti": {}, "S": {}},
             "arms": {
                 "plain": {"distill": False},
-                "cached": {"teacher_mode": "cached", "students": ["Ti"]},
+                "cached": {"teacher_mode": "cached"},
                 "joint": {"teacher_mode": "joint", "teacher": "strong", "students": ["Ti"]},
                 "published": {"distill": False, "augment": "published", "num_train_epochs": 1, "students": ["Ti"]},
                 "long": {"distill": False, "num_train_epochs": 9, "students": ["Ti"]},
@@ -148,7 +149,7 @@ def test_first_what_others_wait_for_or_the_cores_then_seed_by_seed_the_longest(d
     names = [run.name.removesuffix("-split0") for run in comparison.in_order(runs, runs, costs)]
     assert names[:2] == ["teacher/strong/split0", "teacher/weak/split0"]
     assert names[2:4] == ["Ti/published/seed0", "Ti/published/seed1"]
-    of_a_seed = ["Ti/joint", "Ti/long", "S/plain", "Ti/plain", "Ti/cached"]
+    of_a_seed = ["Ti/cached", "Ti/joint", "Ti/long", "S/plain", "S/cached", "Ti/plain"]
     assert names[4:] == [f"{name}/seed{seed}" for seed in (0, 1) for name in of_a_seed]
 
 
@@ -165,6 +166,19 @@ def test_loaders_live_through_a_run_and_share_the_cores_unless_the_description_s
     assert loading(run, 4) == [7, True]
     said = dataclasses.replace(run, training={**run.training, names[0]: 2, names[1]: False})
     assert loading(said, 4) == [2, False]
+
+
+def test_the_experiment_of_this_repository_can_be_carried_out(tmp_path):
+    """Every run has arguments and losses that there are, and steps that end with an evaluation."""
+    experiment = Experiment.from_file(
+        Path(__file__).parents[2] / "scripts" / "comparison.json", use_cpu=True, bf16=False
+    )
+    for run in {(run.subject, run.arm): run for run in experiment.runs()}.values():
+        args = comparison.arguments(run, tmp_path)
+        parts = DistillationTrainer.loss_parts if run.is_distilled else QualityTrainer.loss_parts
+        WeightedLoss(args.loss_weights, parts)
+        assert (args.max_steps * args.eval_steps) % 1 == 0 and args.save_steps == args.eval_steps
+        comparison.processor_of(run)
 
 
 def test_a_seed_is_the_same_start_with_and_without_a_teacher(one_student):

@@ -114,9 +114,10 @@ def carry_out(
 
 def in_order(waiting: Sequence[Run], runs: Sequence[Run], costs: dict) -> list[Run]:
     """The order to start in, as far as runs are ready: teachers, for whom others wait; runs that keep the cores busy
-    rather than a GPU; then seed by seed, so that an early end leaves whole seeds, the longest first, so that no GPU
-    waits for a last one."""
+    rather than a GPU; then seed by seed, so that an early end leaves whole seeds, of which those first that ask a
+    teacher for others, then the longest, so that no GPU waits for a last one."""
     by_name = {run.name: run for run in runs}
+    awaited = {run.after for run in runs}
 
     def operations(run: Run) -> float:
         """Relative to that of other runs of the same batch size."""
@@ -126,7 +127,7 @@ def in_order(waiting: Sequence[Run], runs: Sequence[Run], costs: dict) -> list[R
 
     def place(run: Run) -> tuple:
         # Augmenting frames of native size takes longer than any model.
-        return run.role != TEACHER, not is_native(run), run.seed, -operations(run)
+        return run.role != TEACHER, not is_native(run), run.seed, run.name not in awaited, -operations(run)
 
     return sorted(waiting, key=place)
 
