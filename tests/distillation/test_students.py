@@ -81,6 +81,14 @@ def test_any_type_of_transformers_with_settings_of_student_and_backbone():
     assert model.stages == [1, 2]
 
 
+@pytest.mark.parametrize("name", ["dinov2_small", "swin_tiny"])
+def test_a_named_student_can_be_made_less_deep(name):
+    depth = {"num_hidden_layers": 2} if name == "dinov2_small" else {"depths": [1, 1], "num_heads": [2, 4]}
+    with torch.device("meta"):
+        model = build_student(name, **depth)
+    assert len(blocks_of(model)) == 2
+
+
 def test_what_cannot_be_a_backbone_is_refused_with_the_reason():
     config = BackboneStudentConfig(backbone_config=ViTConfig(image_size=64), image_size=96)
     with pytest.raises(ValueError, match="a backbone of type vit cannot be used for clips of 8 frames of 96x96"):

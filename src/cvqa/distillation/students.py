@@ -65,6 +65,7 @@ STUDENTS: dict[str, tuple[str, dict[str, Any]]] = {
     "vjepa2_small": ("vjepa2", SMALL),
 }
 NUM_FRAMES, IMAGE_SIZE = 8, 224
+STAGE_NAMES = ("stage_names", "out_features", "out_indices")  # follow from the depth of a backbone
 
 
 def build_student(name_or_path: str, **overrides: Any) -> PreTrainedModel:
@@ -185,7 +186,9 @@ def fresh_student(
     own, of_backbone = split_overrides(overrides)
     for names, value in ((FRAMES, num_frames), (SIDES, image_size)):
         of_backbone |= {name: value for name in names if hasattr(backbone, name)}
-    backbone = type(backbone).from_dict({**backbone.to_dict(), **of_backbone})
+    # The stages are named anew for the depth that is asked for.
+    settings = {name: value for name, value in backbone.to_dict().items() if name not in STAGE_NAMES}
+    backbone = type(backbone).from_dict(settings | of_backbone)
     own |= {"num_frames": num_frames, "image_size": image_size}
     return BackboneStudentForVideoQualityAssessment(BackboneStudentConfig(backbone_config=backbone, **own))
 
