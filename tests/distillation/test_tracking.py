@@ -3,7 +3,8 @@
 import json
 
 import pytest
-from distillation.tiny import distillation_trainer
+from distillation.tiny import distillation_trainer, quality_trainer
+from transformers import TrainerCallback
 
 
 PARTS = {"student_regression": 1.0, "feature": {"weight": 1.0, "schedule": "cosine"}}
@@ -30,6 +31,30 @@ def test_tensorboard(tmp_path, clips, monkeypatch):
     assert {"eval/srcc", "eval/teacher_srcc", "eval/feature_loss"} <= tags
     logged = [entry["feature_weight"] for entry in trainer.state.log_history if "feature_weight" in entry]
     assert [event.value for event in events.Scalars("train/feature_weight")] == pytest.approx(logged)
+
+
+def test_trackio_without_the_network(tmp_path, clips, monkeypatch):
+    monkeypatch.setenv("TRACKIO_DIR", str(tmp_path / "tracked"))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    pytest.importorskip("trackio", reason="trackio is not installed")
+    from trackio.sqlite_storage import SQLiteStorage
+
+    trainer = train(tmp_path / "run", clips, "trackio")
+    assert SQLiteStorage.get_runs("huggingface") == [trainer.args.output_dir]  # one, fitting the mapping included
+    names = set().union(*SQLiteStorage.get_logs("huggingface", trainer.args.output_dir))
+    assert {f"train/{name}" for name in WANTED} | {"eval/srcc", "eval/teacher_srcc"} <= names
+    assert not any(name.startswith("test/") for name in names)
+
+
+def test_what_is_said_of_validation_when_the_mapping_is_fitted_does_not_pass_for_a_test(tmp_path, clips):
+    class Tracker(TrainerCallback):
+        def on_predict(self, args, state, control, metrics, **kwargs):
+            told.update(metrics)
+
+    told, trainer = {}, quality_trainer(tmp_path, clips)
+    trainer.add_callback(Tracker())
+    trainer.fit_score_mapping(clips["validation"])
+    assert "eval_srcc" in told and all(name.startswith("eval_") for name in told)
 
 
 def test_the_weights_that_change_are_in_the_log(tmp_path, clips):

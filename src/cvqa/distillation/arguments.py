@@ -43,7 +43,7 @@ class QualityArguments(TrainingArguments):
     Defaults that differ from `TrainingArguments`: evaluation and checkpoint after every epoch, the best checkpoint by
     validation SRCC at the end, two checkpoints kept, AdamW at 1e-4 with weight decay 0.05 and a cosine schedule after
     10% warm-up (`warmup_steps` below 1 is a share), 30 epochs, data order from `seed`, a NaN loss is logged as NaN,
-    `dataloader_num_workers` by [`default_workers`].
+    `dataloader_num_workers` by [`default_workers`], `run_name` the output folder.
     """
 
     _VALID_DICT_FIELDS = [*TrainingArguments._VALID_DICT_FIELDS, "loss_weights"]
@@ -102,6 +102,9 @@ class QualityArguments(TrainingArguments):
         if self.data_seed is None:
             # Otherwise the order depends on the state of the global generator, thus on what was built before.
             self.data_seed = self.seed
+        if self.run_name is None:
+            # Trackers go on with the run of that name when training does.
+            self.run_name = self.output_dir
 
     @property
     def clips_per_update(self) -> int:

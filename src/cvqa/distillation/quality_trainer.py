@@ -145,7 +145,7 @@ class QualityTrainer(Trainer):
 
     def fit_score_mapping(self, dataset) -> None:
         """Fit `config.score_mapping` of every model in training to the labels of `dataset` (validation, never test)."""
-        output = self.predict(dataset)
+        output = self.predict(dataset, metric_key_prefix="eval")  # as which trackers are told the figures
         for model, scores in zip(self.models(), as_tuple(output.predictions)):
             model.config.score_mapping = fit_score_mapping(*labelled(scores, output.label_ids))
 
