@@ -22,6 +22,7 @@ def test_unknown_size_names_the_known_ones():
         ({"num_attention_heads": 5}, "num_attention_heads"),
         ({"image_size": 225}, "patch_size"),
         ({"num_frames": 7, "tubelet_size": 2}, "tubelet_size"),
+        ({"patch_initializer": "noise"}, "choose one of cosine, normal"),
         ({"label_kind": "psnr"}, "label_kind"),
         ({"score_min": 5.0, "score_max": 1.0}, "score_min"),
         ({"score_mapping": {"name": "linear", "parameters": [1.0]}}, "score_mapping"),

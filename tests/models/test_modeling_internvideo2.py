@@ -293,6 +293,12 @@ def test_fresh_patch_kernels_show_detail_and_brightness_at_like_strength():
     assert (change / spread)[-40:].mean() > 0.5 > (change / spread)[:5].mean()
 
 
+def test_fresh_patch_kernels_may_be_like_other_weights():
+    torch.manual_seed(0)
+    kernels = InternVideo2Model(InternVideo2Config(**TINY, patch_initializer="normal")).embeddings.patch_embeddings
+    assert kernels.projection.weight.std().item() == pytest.approx(0.02, rel=0.05)
+
+
 def test_save_and_load_keep_every_weight_and_fill_missing_ones(tmp_path):
     torch.manual_seed(0)
     model = InternVideo2ForVideoQualityAssessment(InternVideo2Config(**TINY, score_max=5.0, label_kind="mos")).eval()

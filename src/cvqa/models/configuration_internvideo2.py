@@ -14,6 +14,7 @@ SIZES = {
     "1B": {"hidden_size": 1408, "num_hidden_layers": 40, "num_attention_heads": 16, "mlp_ratio": 48 / 11},
     "6B": {"hidden_size": 3200, "num_hidden_layers": 48, "num_attention_heads": 25},
 }
+PATCH_INITIALIZERS = ("cosine", "normal")
 AUTO_MAP = auto_map("internvideo2", "InternVideo2")
 
 
@@ -45,6 +46,8 @@ class InternVideo2Config(VideoQualityConfig):
         rms_norm_eps (`float`, defaults to 1e-6): Epsilon of the RMS norms.
         layer_norm_eps (`float`, defaults to 1e-5): Epsilon of the LayerNorms of pooling and `fc_norm`.
         initializer_range (`float`, defaults to 0.02): Standard deviation of fresh weights.
+        patch_initializer (`str`, defaults to `"cosine"`): Fresh patch kernels: `"cosine"`, the frequencies of a cosine
+            transform, or `"normal"`, like other weights.
         kwargs: `feature_size` and what the score means, see [`VideoQualityConfig`].
 
     Example:
@@ -80,6 +83,7 @@ class InternVideo2Config(VideoQualityConfig):
     rms_norm_eps: float = 1e-6
     layer_norm_eps: float = 1e-5
     initializer_range: float = 0.02
+    patch_initializer: str = "cosine"
 
     @classmethod
     def from_size(cls, size: str, **overrides) -> "InternVideo2Config":
@@ -108,6 +112,10 @@ class InternVideo2Config(VideoQualityConfig):
 
     def validate_architecture(self):
         """Part of the `@strict` validation: refuses sizes that do not fit together."""
+        if self.patch_initializer not in PATCH_INITIALIZERS:
+            raise ValueError(
+                f"unknown patch_initializer {self.patch_initializer!r}: choose one of {', '.join(PATCH_INITIALIZERS)}"
+            )
         for heads in ("num_attention_heads", "pooling_num_heads"):
             if self.hidden_size % getattr(self, heads):
                 raise ValueError(f"hidden_size {self.hidden_size} is not a multiple of {heads} {getattr(self, heads)}")

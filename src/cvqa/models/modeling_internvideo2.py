@@ -397,7 +397,8 @@ class InternVideo2PreTrainedModel(PreTrainedModel):
     def _init_weights(self, module: nn.Module):
         super()._init_weights(module)
         std = self.config.initializer_range
-        if isinstance(module, InternVideo2PatchProjection) and module.in_channels == 3:
+        is_cosine = self.config.patch_initializer == "cosine" and self.config.num_channels == 3
+        if isinstance(module, InternVideo2PatchProjection) and is_cosine:
             tubelet, patch, _ = module.kernel_size
             init.copy_(module.weight, get_cosine_patch_kernels(module.out_channels, tubelet, patch))
         elif isinstance(module, (nn.Linear, nn.Conv3d)):
