@@ -29,7 +29,7 @@ from cvqa.distillation.run import (
     train_rows,
     wrong_input_in_one_line,
 )
-from cvqa.distillation.students import build_processor, build_student
+from cvqa.distillation.students import build_processor, build_student, clip_of, is_place
 
 
 @dataclass
@@ -45,8 +45,10 @@ def main() -> None:
         parser = HfArgumentParser((ModelArguments, DataArguments, DistillationArguments), description=__doc__)
         names, data, args = parser.parse_args_into_dataclasses()
         prepare(args)
-        teacher = build_student(names.teacher, num_frames=data.num_frames)
-        student = build_student(names.student, num_frames=data.num_frames)
+        clip = {"num_frames": data.num_frames} if data.num_frames else {}
+        teacher = build_student(names.teacher, **clip)
+        # A fresh student is made for the clips that its teacher looks at.
+        student = build_student(names.student, **({} if is_place(names.student) else clip_of(names.teacher)) | clip)
         about = model_facts(student, names.student), model_facts(teacher, names.teacher)
         places, options = [names.student, names.teacher], data.processor_options()
         processor = build_processor(student.config, places, [teacher.config], **options)

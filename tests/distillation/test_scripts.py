@@ -145,24 +145,21 @@ def test_figures_that_do_not_exist_are_null_in_the_facts_of_a_run(run, tmp_path)
     assert facts["best_validation_srcc"] is None and facts["test"]["srcc"] is None
 
 
-def test_a_random_teacher_says_so(run, models, tmp_path, caplog, monkeypatch):
+def test_what_starts_from_random_weights_says_so_and_is_made_for_the_clips_of_the_other(
+    run, models, tmp_path, caplog, monkeypatch
+):
     from cvqa.models import configuration_internvideo2
 
     tiny = {"hidden_size": 48, "num_hidden_layers": 1, "num_attention_heads": 3, "feature_size": 32}
     monkeypatch.setitem(configuration_internvideo2.SIZES, "Ti", {**tiny, "image_size": 56})
-    arguments = [
-        "--teacher",
-        "Ti",
-        "--student",
-        models / "student",
-        "--teacher_mode",
-        "frozen",
-        "--num_train_epochs",
-        1,
-    ]
-    run("distill", *arguments, "--output_dir", tmp_path / "run")
-    assert "Ti starts from RANDOM weights" in caplog.text
-    assert AutoModel.from_pretrained(tmp_path / "run").config.hidden_size == 48
+    monkeypatch.setitem(configuration_internvideo2.SIZES, "S", tiny)
+    for teacher, student, fresh in (("Ti", models / "student", "Ti"), (models / "teacher", "S", "S")):
+        folder = tmp_path / fresh
+        run("distill", "--teacher", teacher, "--student", student, "--teacher_mode", "frozen", "--num_train_epochs", 1,
+            "--output_dir", folder)  # fmt: skip
+        assert f"{fresh} starts from RANDOM weights" in caplog.text
+        config = AutoModel.from_pretrained(folder).config
+        assert (config.hidden_size, config.num_frames, config.image_size) == (48, PROCESSOR.num_frames, 56)
 
 
 @pytest.mark.parametrize(

@@ -169,6 +169,14 @@ def found_settings(names: Sequence[str]) -> dict[str, Any]:
     return {}
 
 
+def clip_of(name: str) -> dict[str, int]:
+    """`num_frames` and `image_size` that the model at this place looks at, {} where no processor tells."""
+    settings = found_settings([name])
+    if "crop_size" not in settings:
+        return {}
+    return {"num_frames": settings["num_frames"], "image_size": settings["crop_size"]["height"]}
+
+
 def model_names() -> list[str]:
     """The names that have sizes of their own here."""
     return [*SIZES, *STUDENTS]
