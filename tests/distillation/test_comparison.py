@@ -168,17 +168,19 @@ def test_loaders_live_through_a_run_and_share_the_cores_unless_the_description_s
     assert loading(said, 4) == [2, False]
 
 
-def test_the_experiment_of_this_repository_can_be_carried_out(tmp_path):
-    """Every run has arguments and losses that there are, and steps that end with an evaluation."""
-    experiment = Experiment.from_file(
-        Path(__file__).parents[2] / "scripts" / "comparison.json", use_cpu=True, bf16=False
-    )
+@pytest.mark.parametrize("name", ["comparison.json", "patch_kernels.json"])
+def test_the_experiments_of_this_repository_can_be_carried_out(tmp_path, name):
+    """Every run has arguments, losses and settings that there are, and steps that end with an evaluation."""
+    experiment = Experiment.from_file(Path(__file__).parents[2] / "scripts" / name, use_cpu=True, bf16=False)
     for run in {(run.subject, run.arm): run for run in experiment.runs()}.values():
         args = comparison.arguments(run, tmp_path)
         parts = DistillationTrainer.loss_parts if run.is_distilled else QualityTrainer.loss_parts
         WeightedLoss(args.loss_weights, parts)
         assert (args.max_steps * args.eval_steps) % 1 == 0 and args.save_steps == args.eval_steps
         comparison.processor_of(run)
+        if run.config:
+            with torch.device("meta"):
+                comparison.build(run)
 
 
 def test_a_seed_is_the_same_start_with_and_without_a_teacher(one_student):

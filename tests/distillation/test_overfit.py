@@ -19,6 +19,7 @@ STAGES = {"hidden_sizes": [16, 16, 32, 32], "depths": [1, 1, 1, 1]}
 TINY = {
     "Ti": (500, {"hidden_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4, "pooling_num_heads": 4}),
     "resnet18": (200, {**STAGES, "embedding_size": 16}),
+    "regnet_tiny": (200, {**STAGES, "embedding_size": 16}),
     "mobilenet_v2": (200, {"depth_multiplier": 0.35}),
     "convnext_atto": (200, STAGES),
     "convnextv2_atto": (200, STAGES),
