@@ -6,13 +6,23 @@ from itertools import islice, pairwise
 
 import numpy as np
 import pytest
+from PIL import Image
 from real_clips import encode, panned
 from scipy.ndimage import gaussian_filter
 
 from cvqa.default_student import sanity_set
 from cvqa.default_student.sanity import sanity_text
-from cvqa.default_student.sanity_clips import DRAWN, GUISES, SanityClip, at_size, sanity_clips
+from cvqa.default_student.sanity_clips import (
+    DRAWN,
+    GUISES,
+    SIZES,
+    SanityClip,
+    at_size,
+    photograph_wall,
+    sanity_clips,
+)
 from cvqa.default_student.sanity_set import make_sanity_set
+from cvqa.video.photographs import SHARPNESS_THRESHOLD, pan_and_zoom, sharpness
 
 
 def row(kind: str, level: str, vmaf: float, predicted: float, content: str = "a") -> dict:
@@ -87,6 +97,11 @@ def test_what_is_drawn_moves_and_is_always_the_same(kind):
     frames = DRAWN[kind](3)
     assert frames.shape == (3, 360, 640, 3) and np.array_equal(frames, DRAWN[kind](3))
     assert all((one != other).any() for one, other in pairwise(frames))
+
+
+def test_the_large_picture_is_sharp_and_fills_all_sizes():
+    frames = pan_and_zoom(Image.fromarray(photograph_wall()), SIZES[0], 1)
+    assert sharpness(frames) > 2 * SHARPNESS_THRESHOLD
 
 
 def test_nothing_is_enlarged(clip):

@@ -11,15 +11,14 @@ from PIL import Image, ImageDraw, ImageFont
 from scipy.ndimage import gaussian_filter
 
 from ..video import VideoReader
-from ..video.photographs import fit_size, pan_and_zoom
+from ..video.photographs import pan_and_zoom
 
 
 PLAIN = "plain"
 PICTURES = {"coffee": (480, 270), "chelsea": (400, 224)}
-LARGE_PICTURE = "retina"
+"""Pictures that scikit-image brings, with the size of the clips made of them: none is enlarged. They, and those of
+`photograph_wall`, must not be among the sources of training."""
 SIZES = ((1280, 720), (960, 540), (640, 360), (320, 180))
-"""Pictures that scikit-image brings, with the size of the clips made of them, and one that fills all `SIZES`: none is
-enlarged. They must not be among the sources of training."""
 FPS = Fraction(25)
 
 
@@ -39,14 +38,14 @@ def sanity_clips(references: Mapping[str, str | Path], num_frames: int, contents
     """All clips, always the same ones for the same references.
 
     Every content comes plain. Each of `GUISES`, half the frame rate and a smaller size are put on `contents` of them
-    in turn, each of `DISTORTIONS` on one. One large picture comes at all `SIZES`.
+    in turn, each of `DISTORTIONS` on one. A wall of photographs comes at all `SIZES`.
 
     Args:
         references: pristine clips by content.
         num_frames: of every clip, at most.
     """
     plain = [_from_file(content, path, num_frames) for content, path in references.items()]
-    plain += [_from_picture(name, size, num_frames) for name, size in PICTURES.items()]
+    plain += [_from_picture(name, getattr(skimage.data, name)(), size, num_frames) for name, size in PICTURES.items()]
     yield from plain
     guises: dict[str, Callable[[SanityClip], SanityClip | None]] = {
         "half frame rate": lambda clip: replace(clip, frames=clip.frames[::2], fps=clip.fps / 2),
@@ -60,7 +59,7 @@ def sanity_clips(references: Mapping[str, str | Path], num_frames: int, contents
         clip = plain[number % len(plain)]
         frames = GUISES[kind](clip.frames)
         yield replace(clip, kind=f"{kind}, as a distortion", frames=frames, judged_by=clip.frames)
-    large = _from_picture(LARGE_PICTURE, SIZES[0], num_frames)
+    large = _from_picture("wall of photographs", photograph_wall(), SIZES[0], num_frames)
     yield replace(large, kind=_name(SIZES[0]))
     yield from filter(None, (at_size(large, size) for size in SIZES))
     for kind, draw in DRAWN.items():
@@ -87,9 +86,17 @@ def _from_file(content: str, path: str | Path, num_frames: int) -> SanityClip:
         return SanityClip(content, PLAIN, frames, Fraction(reader.fps).limit_denominator(1001))
 
 
-def _from_picture(name: str, size: tuple[int, int], num_frames: int) -> SanityClip:
-    picture = Image.fromarray(getattr(skimage.data, name)())
-    return SanityClip(name, PLAIN, pan_and_zoom(picture, fit_size(picture.size, size), num_frames), FPS)
+def photograph_wall() -> np.ndarray:
+    """Five photographs side by side at their own resolution, uint8 RGB (827, 1381, 3): large and yet sharp, as no
+    single one that scikit-image brings is."""
+    motorcycle, *_ = skimage.data.stereo_motorcycle()
+    camera = np.repeat(skimage.data.camera()[56:456, 100:369, None], 3, axis=2)
+    above = np.hstack([skimage.data.rocket(), motorcycle[:427]])
+    return np.vstack([above, np.hstack([skimage.data.coffee(), skimage.data.astronaut()[56:456], camera])])
+
+
+def _from_picture(name: str, picture: np.ndarray, size: tuple[int, int], num_frames: int) -> SanityClip:
+    return SanityClip(name, PLAIN, pan_and_zoom(Image.fromarray(picture), size, num_frames), FPS)
 
 
 def _name(size: tuple[int, int]) -> str:
