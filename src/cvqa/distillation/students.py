@@ -150,9 +150,12 @@ def build_processor(
     try:
         return InternVideo2VideoProcessor.from_dict(settings)
     except ValueError as error:
+        if "fragment_size" not in str(error):
+            raise
         sizes = " and ".join(map(str, dict.fromkeys(patches)))
         raise ValueError(
-            f"{error} (patches of {sizes} pixels; another fragment_size, spatial_mode 'resize' or other models do)"
+            f"{error} The models have patches of {sizes} pixels: give such a fragment_size, spatial_mode 'resize', or "
+            "other models."
         ) from error
 
 

@@ -285,8 +285,10 @@ def check_options(
     if spatial_mode == "fragments":
         crop = (crop_size.height, crop_size.width)
         fitting = [n for n in range(patch_size, min(crop) + 1, patch_size) if not any(side % n for side in crop)]
-        # A single fragment has no seams: then it is up to the model what it does at the edges.
-        if fragment_size not in fitting and crop != (fragment_size, fragment_size):
+        if crop[0] == crop[1] and crop[0] not in fitting:
+            # A single fragment has no seams: then it is up to the model what it does at the edges.
+            fitting.append(crop[0])
+        if fragment_size not in fitting:
             raise ValueError(
                 f"`fragment_size` must be a multiple of the patch size {patch_size} that divides the crop of "
                 f"{crop[1]}x{crop[0]}, or tokens straddle seams: one of {fitting}, not {fragment_size}."
