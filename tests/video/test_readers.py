@@ -4,6 +4,7 @@ import importlib.util
 import io
 import logging
 import multiprocessing
+import subprocess
 import sys
 from pathlib import Path
 
@@ -164,3 +165,11 @@ def test_forked_workers_open_their_own(clip):
         reader.get_batch([20])  # its threads run as the workers are forked
         with multiprocessing.get_context("fork").Pool(2) as pool:
             assert pool.map(_numbers_in_a_worker, [clip("hevc.mp4")] * 4) == [[39, 0]] * 4
+
+
+def test_a_reader_left_open_at_the_end_of_the_program_is_quiet(clip):
+    script = (
+        "import sys; from cvqa.video import VideoReader; r = VideoReader(sys.argv[1]); print(r.get_batch([1]).shape)"
+    )
+    done = subprocess.run([sys.executable, "-c", script, clip("h264.mp4")], capture_output=True, text=True, timeout=120)
+    assert done.stdout.startswith("(1, ") and done.stderr == ""

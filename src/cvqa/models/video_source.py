@@ -220,10 +220,11 @@ class VideoSource:
         self.open(self.threads)
         return 0, self._demux()
 
-    def _demux(self) -> Iterator[av.Packet]:
+    def _demux(self, failure: type[Exception] = av.FFmpegError) -> Iterator[av.Packet]:
+        # A default stays: at the end of the interpreter `av` is gone before a reader that was left open is.
         try:
             yield from self._container.demux(self._stream)
-        except av.FFmpegError as error:
+        except failure as error:
             self._failed = error
 
     def _pick_stream(self) -> av.VideoStream:
