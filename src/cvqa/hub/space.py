@@ -14,7 +14,7 @@ from .folder import REQUIREMENTS, check_public, replacing_folder, write_model_fo
 
 
 # What of the package the page needs; training, evaluation and data sets stay at home.
-PARTS = ("__init__.py", "app.py", "app_html.py", "files.py", "models", "video", "inference")
+PARTS = ("__init__.py", "lazy.py", "app.py", "app_html.py", "files.py", "models", "video", "inference")
 EXAMPLES = (26, 46)  # CRF of x264
 APP = '''"""The page of this Space."""
 
