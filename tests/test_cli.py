@@ -160,14 +160,14 @@ def test_wrong_usage_is_exit_code_2_with_a_message(cvqa, arguments):
 
 def test_without_a_model_the_message_says_how_to_get_one(cvqa, clips, monkeypatch, tmp_path):
     monkeypatch.delenv("CVQA_MODEL")
-    monkeypatch.setattr("cvqa.inference.load.DEFAULT_MODEL", tmp_path)
+    monkeypatch.setattr("cvqa.inference.default_model.DEFAULT_MODEL", tmp_path)
     status, _, err = cvqa("score", clips["h264"])
     assert status == 2 and "--model" in err and "scripts/train_default.py" in err
 
 
 def test_a_model_that_is_named_goes_before_the_one_of_the_package(cvqa, clips, monkeypatch, tmp_path):
     model = os.environ["CVQA_MODEL"]
-    monkeypatch.setattr("cvqa.inference.load.DEFAULT_MODEL", tmp_path)  # where there is none
+    monkeypatch.setattr("cvqa.inference.default_model.DEFAULT_MODEL", tmp_path)  # where there is none
     assert cvqa("score", clips["h264"])[0] == 0
     monkeypatch.setenv("CVQA_MODEL", str(tmp_path))
     assert cvqa("score", "--model", model, clips["h264"])[0] == 0

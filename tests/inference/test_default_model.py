@@ -14,7 +14,7 @@ from skimage import data
 from transformers import AutoModel, AutoVideoProcessor, pipeline
 
 from cvqa import VideoScorer
-from cvqa.inference.load import DEFAULT_MODEL, DEFAULT_NAME, default_model
+from cvqa.inference.default_model import DEFAULT_MODEL, DEFAULT_NAME, default_model
 from cvqa.inference.scorer import ModelError
 
 
@@ -81,7 +81,7 @@ def test_the_command_scores_without_naming_a_model_or_a_network(falling, tmp_pat
 
 
 def test_a_copy_without_it_says_the_way_out(monkeypatch, tmp_path):
-    monkeypatch.setattr("cvqa.inference.load.DEFAULT_MODEL", tmp_path)
+    monkeypatch.setattr("cvqa.inference.default_model.DEFAULT_MODEL", tmp_path)
     with pytest.raises(ValueError, match=r"config\.json is missing.*scripts/train_default\.py.*--model"):
         default_model()
     with pytest.raises(ModelError, match="has no default model"):

@@ -13,7 +13,7 @@ from transformers import AutoModel
 from ..data import build_ladder
 from ..files import json_text, write_text
 from ..hub.model_card import model_card
-from ..inference.load import DEFAULT_MODEL as ASSETS
+from ..inference.default_model import DEFAULT_MODEL as ASSETS
 from .report import evaluate
 from .sanity import score_sanity_set
 from .sanity_set import make_sanity_set

@@ -12,7 +12,7 @@ from .. import models  # noqa: F401  (registers the Auto classes)
 from ..models.video_plan import MAX_VIEWS, VideoPlan, Window
 from ..models.video_scores import VideoScore, one_line
 from ..video import VideoError, VideoReader
-from .load import DEFAULT_NAME, default_model
+from .default_model import DEFAULT_NAME, default_model
 
 
 Progress = Callable[[int, int], None]
