@@ -8,8 +8,8 @@ import pytest
 from gradio_client import Client, handle_file
 from real_clips import bad_files, encode, panned, save_tiny_model
 
-from cvqa.app import build_app, judge, worst_moments
-from cvqa.app_html import clock, summary_html, timeline_html, verdict_html
+from cvqa.app import build_app, judge, meaning, worst_moments
+from cvqa.app_html import card_html, clock, summary_html, timeline_html, verdict_html
 from cvqa.inference import Segment, VideoScore, VideoScorer
 
 
@@ -76,6 +76,13 @@ def test_a_winner_is_named_only_where_the_intervals_do_not_overlap():
     assert "<b>a.mp4</b> is better by 20.0 points" in verdict_html([bad, good])
     assert "not certain" in verdict_html([good, near])
     assert verdict_html([good]) == ""
+
+
+def test_the_bounds_are_those_that_the_command_line_prints_and_are_explained():
+    size = {"width": 64, "height": 48, "duration": 1.0}
+    result = VideoScore(file="a.mp4", score=75.0, interval=(50.0, 100.0), spread=(70.0, 80.0), **size)
+    assert "between 50.0 and 100.0" in card_html(result, "first")
+    assert "held VMAF of 90% of the held-out videos" in meaning(VideoScorer.from_pretrained())
 
 
 def test_the_page_answers_over_http(scorer, clips):

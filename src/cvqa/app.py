@@ -120,12 +120,17 @@ def meaning(scorer: VideoScorer) -> str:
     """In words for a person: scale, labels, interval, limits."""
     config = scorer.model.config
     grades = "; ".join(f"from {floor} {words}" for floor, words in GRADES)
+    moved = "how far the score would move had other moments been looked at"
+    bounds = f"tell {moved}, not how far the model may be wrong."
+    if config.score_interval:
+        held = f"{config.score_interval['coverage']:.0%} of the held-out videos that they were made on"
+        bounds = f"held {config.label_kind.upper()} of {held}. Which of two is better is told by {moved}."
     return f"""
 - **0 to 100, higher is better.** Roughly: {grades}.
 - The model `{Path(scorer.name).name}` learnt from {config.label_kind.upper()}. {LABELS.get(config.label_kind, "")}
-- The two bounds tell how far the score would move had other moments been looked at, not how far the model may be wrong.
-- Standard dynamic range only; HDR video is refused. Content unlike what the model was trained on is scored without a
-  warning.
+- The two bounds {bounds}
+- Standard dynamic range only; HDR video is refused. A size, a frame rate or a standstill that the model has not learnt
+  from brings a warning; other content unlike what it was trained on does not.
 """
 
 

@@ -59,11 +59,11 @@ def card_html(result: VideoScore, place: str) -> str:
             f'<div class="card failed"><div class="name">{name}</div>'
             f"<p><b>This file cannot be scored.</b><br>{escape(result.error)}</p></div>"
         )
-    low, high = result.spread or result.interval
+    low, high = result.interval
     grade = next(words for floor, words in GRADES if result.score >= floor)
     return (
         f'<div class="card {place}"><div class="name">{name}</div><div class="score">{result.score:.1f}</div>'
-        f"<div><b>{grade}</b></div><div>{low:.1f} to {high:.1f}, depending on the moments looked at</div>"
+        f"<div><b>{grade}</b></div><div>between {low:.1f} and {high:.1f}</div>"
         f"<div>{result.width}×{result.height}, {result.duration:.1f} s, {escape(result.codec or '')}</div>"
         + "".join(f"<div>Mind: {escape(warning)}</div>" for warning in result.warnings)
         + "</div>"
@@ -77,7 +77,8 @@ def verdict_html(scored: Sequence[VideoScore]) -> str:
     better, worse = sorted(scored, key=lambda result: -result.score)
     gap = better.score - worse.score
     if better.overlaps(worse):
-        words = f"The two are {gap:.1f} points apart, but their intervals overlap: which is better is not certain."
+        words = f"The two are {gap:.1f} points apart, and scores move by as much with the moments looked at: "
+        words += "which is better is not certain."
     else:
         words = f"<b>{escape(Path(better.file).name)}</b> is better by {gap:.1f} points."
     return f'<p class="verdict">{words}</p>'

