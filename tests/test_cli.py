@@ -235,6 +235,7 @@ def test_ladder_builds_labelled_encodes_and_labels_those_that_exist(cvqa, tmp_pa
     labelled = {line.rpartition("  ")[2]: float(line.split()[0]) for line in out.splitlines()[1:]}
     assert labelled == {str(path): pytest.approx(score, abs=2) for path, score in zip(encodes, built.values())}
 
+    assert cvqa("ladder", "build", clip, tmp_path / "other", "--size", "large")[0] == 2
     status, _, err = cvqa("ladder", "build", tmp_path / "nothing", tmp_path / "other")
     assert status == 2 and "nothing" in err
 

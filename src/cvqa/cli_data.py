@@ -36,13 +36,29 @@ def add_commands(commands) -> None:
         "build",
         help="encode sources at many qualities and label each encode",
         description="Encodes clips and photographs at many qualities and labels every encode with its VMAF. The "
-        "same command goes on where a run that was stopped left off. More options: scripts/build_ladder.py.",
+        "same command goes on where a run that was stopped left off.",
     )
     build.add_argument("sources", help="a folder of clips and photographs, a file, or a CSV table with a column file")
     build.add_argument("output", help="folder of the ladder")
     build.add_argument("--families", metavar="CSV", help="table content_id,family of sources that belong together")
     build.add_argument("--recipe", default="mixed", help="mixed, crf, or a JSON file (default: %(default)s)")
     build.add_argument("--encodes-per-source", type=int, default=16, metavar="N", help="default: %(default)s")
+    build.add_argument(
+        "--size",
+        type=sizes,
+        default="480x270",
+        help="of clips made from photographs; several, by comma, are drawn from (default: %(default)s)",
+    )
+    build.add_argument(
+        "--takes",
+        type=int,
+        default=1,
+        metavar="N",
+        help="clips from every photograph, by different cameras (default: 1)",
+    )
+    build.add_argument("--frames", type=int, default=24, help="of clips made from photographs (default: %(default)s)")
+    build.add_argument("--max-frames", type=int, default=64, help="of other clips (default: %(default)s)")
+    build.add_argument("--vmaf-model", default="vmaf_v0.6.1", help="default: %(default)s")
     build.add_argument("--workers", type=int, help="encodes at a time (default: all cores)")
     build.add_argument("--limit", type=int, help="take only so many sources")
     build.add_argument("--seed", type=int, default=0, help="seed of everything random (default: 0)")
@@ -54,6 +70,11 @@ def add_commands(commands) -> None:
     label.add_argument("paths", nargs="+", metavar="PATH", help="an encode of it")
     label.add_argument("--vmaf-model", default="vmaf_v0.6.1", help="default: %(default)s")
     label.set_defaults(run=run_ladder_label)
+
+
+def sizes(text: str) -> list[tuple[int, ...]]:
+    """Of "480x270" or "480x270,640x360"; ValueError otherwise, which the parser turns into its message."""
+    return [tuple(map(int, size.split("x"))) for size in text.lower().split(",")]
 
 
 def run_check(args: argparse.Namespace) -> int:
@@ -107,7 +128,12 @@ def run_ladder_build(args: argparse.Namespace) -> int:
             report=say,
             recipe=args.recipe,
             encodes_per_source=args.encodes_per_source,
+            size=args.size,
+            takes=args.takes,
+            num_frames=args.frames,
+            max_frames=args.max_frames,
             seed=args.seed,
+            model=args.vmaf_model,
         )
     except (ValueError, FileNotFoundError) as error:
         raise UsageError(str(error)) from error
