@@ -139,4 +139,5 @@ def test_a_file_that_is_no_experiment(tmp_path):
 def test_where_answers_of_a_teacher_are_kept_one_student_asks_and_the_others_come_after():
     arms = {"plain": {"distill": False}, "cached": {"teacher_mode": "cached"}, "frozen": {"teacher_mode": "frozen"}}
     after = {name: run.after for name, run in by_name(describe(arms=arms)).items() if run.after}
-    assert after == {f"small/cached/seed{seed}-split0": f"S/cached/seed{seed}-split0" for seed in (0, 1)}
+    others = ("small/cached/seed0-split0", "S/cached/seed1-split0", "small/cached/seed1-split0")
+    assert after == dict.fromkeys(others, "S/cached/seed0-split0")

@@ -19,6 +19,7 @@ from transformers import (
 from cvqa.models import (
     BackboneStudentConfig,
     BackboneStudentForVideoQualityAssessment,
+    InternVideo2VideoProcessor,
 )
 
 
@@ -27,6 +28,7 @@ STAGES = {"depths": [1, 1, 1, 1], "hidden_sizes": [8, 12, 16, 24]}
 FRAMES, SIZE = 4, 64
 BACKBONES = {
     "resnet": ResNetConfig(layer_type="basic", embedding_size=8, **STAGES),
+    "resnet of luma": ResNetConfig(layer_type="basic", embedding_size=8, num_channels=1, **STAGES),
     "mobilenet_v2": MobileNetV2Config(depth_multiplier=0.1, min_depth=4, depth_divisible_by=4, tf_padding=False),
     "convnext": ConvNextConfig(**STAGES),
     "convnextv2": ConvNextV2Config(**STAGES),
@@ -93,3 +95,18 @@ def test_everything_that_trains_gets_a_gradient(name, clips):
     stuck = [n for n, p in model.named_parameters() if not p.requires_grad]
     assert all("pooler" in n or "mask_token" in n or n.startswith("backbone.layernorm") for n in stuck)
     assert set(model._no_split_modules) <= {type(module).__name__ for module in model.modules()}
+
+
+def test_a_backbone_of_one_channel_sees_luma_and_nothing_else():
+    clip = torch.randint(0, 256, (1, FRAMES, 3, SIZE, SIZE), generator=torch.Generator().manual_seed(2))
+    grey = (torch.tensor([0.299, 0.587, 0.114]).view(3, 1, 1) * clip).sum(dim=2, keepdim=True).expand_as(clip)
+    normalise = InternVideo2VideoProcessor().pixel_values
+    colourful, greyed = normalise(clip.float()), normalise(grey)
+    with torch.no_grad():
+        of_luma, of_colours = (
+            [student(name)(pixels).quality_features for pixels in (colourful, greyed, colourful.flip(2))]
+            for name in ("resnet of luma", "resnet")
+        )
+    assert (of_luma[0] - of_luma[1]).abs().max() < 2e-3
+    assert (of_luma[0] - of_luma[2]).abs().max() > 2e-2
+    assert (of_colours[0] - of_colours[1]).abs().max() > 2e-2

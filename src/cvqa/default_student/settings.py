@@ -21,8 +21,9 @@ class Settings:
     recipe: str = "mixed"
     ladder: dict = field(
         default_factory=lambda: {
-            "encodes_per_source": 9,
-            "size": ((480, 270), (480, 270), (640, 360)),
+            "encodes_per_source": 6,
+            "takes": 2,
+            "size": ((480, 270), (480, 270), (480, 270), (640, 360), (960, 540)),
             "num_frames": 24,
             "max_frames": 32,
         }

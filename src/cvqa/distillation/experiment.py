@@ -216,7 +216,7 @@ def _one_asks(runs: Sequence[Run]) -> list[Run]:
     ordered = []
     for run in runs:
         if run.training.get("teacher_mode") == "cached":
-            asked = [run.teacher, run.seed, run.split_seed, run.image_size, run.data]
+            asked = [run.teacher, run.split_seed, run.image_size, run.data]
             asked += [run.training.get(name) for name in ("augment", "views")]
             name = first.setdefault(json.dumps(asked, sort_keys=True), run.name)
             run = dataclasses.replace(run, after=name if name != run.name else None)

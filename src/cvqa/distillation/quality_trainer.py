@@ -116,7 +116,8 @@ class QualityTrainer(Trainer):
 
     def make_collator(self, args: QualityArguments, processor, augment: str) -> QualityCollator:
         augment = None if augment == "none" else augment
-        return self.collator_class(processor, augment=augment, seed=args.seed, as_uint8=True, views=args.views)
+        seed = 0 if args.views else args.seed  # views that are drawn once belong to the data, whoever looks at them
+        return self.collator_class(processor, augment=augment, seed=seed, as_uint8=True, views=args.views)
 
     def models(self) -> tuple[PreTrainedModel, ...]:
         """The models in training; the first is the one that is evaluated, chosen and saved."""

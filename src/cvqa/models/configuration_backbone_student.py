@@ -31,7 +31,8 @@ class BackboneStudentConfig(VideoQualityConfig):
     Args:
         backbone_config (`PreTrainedConfig` or `dict`, *optional*): Configuration of a model that `AutoModel` knows: of
             video (VideoMAE, TimeSformer, ViViT, V-JEPA 2) or of images, which then sees frame by frame (ResNet,
-            MobileNetV2, ConvNeXt, Swin, DINOv2 and others). By default a narrow ResNet-18.
+            MobileNetV2, ConvNeXt, Swin, DINOv2 and others). By default a narrow ResNet-18. With `num_channels=1` it
+            sees luma, which is all that labels such as VMAF, PSNR and SSIM depend on.
         num_frames (`int`, *optional*): Frames of a clip. By default those of a video backbone, else 8.
         image_size (`int`, *optional*): Height and width of a clip in pixels. By default that of a video backbone, else
             224.

@@ -23,6 +23,8 @@ from .modeling_video_quality import VideoClassificationMixin, VideoQualityHead, 
 
 logger = logging.get_logger(__name__)
 
+LUMA_WEIGHTS = (0.3035, 0.5828, 0.1137)  # 0.299, 0.587 and 0.114, each times the deviation of its colour; their sum 1
+
 
 class BackboneStudentStagePooling(nn.Module):
     """The output of a stage to one normalised vector: class token if there is one, mean and standard deviation."""
@@ -139,6 +141,8 @@ class BackboneStudentForVideoQualityAssessment(VideoQualityMixin, BackboneStuden
             )
         batch_size = pixel_values_videos.shape[0]
         pixel_values_videos = pixel_values_videos.to(self.head.weight.dtype)
+        if channels_of(self.config) == 1:
+            pixel_values_videos = luma(pixel_values_videos)
         if output_hidden_states is None:
             output_hidden_states = self.config.output_hidden_states
         if not self.config.is_video_backbone:
@@ -198,12 +202,13 @@ def trace_backbone(config: BackboneStudentConfig, backbone: PreTrainedModel) -> 
         ValueError: The backbone does not take such clips, or has no such outputs.
     """
     frames, side = (config.num_frames,) if config.is_video_backbone else (), config.image_size
+    channels = channels_of(config)
     with torch.device("meta"), torch.enable_grad():
         # While a folder is being loaded, the model itself is there.
         traced = backbone if backbone.device.type == "meta" else make_backbone(copy.deepcopy(config))
         traced.eval()
         try:
-            outputs = run_backbone(traced, torch.empty(1, *frames, 3, side, side), output_hidden_states=True)
+            outputs = run_backbone(traced, torch.empty(1, *frames, channels, side, side), output_hidden_states=True)
             states = [*outputs.hidden_states, outputs.last_hidden_state]
             stages = choose_stages(states, config.feature_stages)
         except Exception as error:  # whatever the many models of transformers raise
@@ -228,6 +233,19 @@ def choose_stages(states: list[torch.Tensor], feature_stages: str | list[int]) -
     for index in feature_stages:
         states[index].shape  # noqa: B018 an index that is not there raises
     return [index if index != len(states) - 1 else -1 for index in feature_stages]
+
+
+def channels_of(config: BackboneStudentConfig) -> int:
+    """Of what the backbone sees: 3 of RGB, or 1, of luma."""
+    return getattr(config.backbone_config, "num_channels", 3)
+
+
+def luma(clips: torch.Tensor) -> torch.Tensor:
+    """Luma (BT.601) of normalised RGB (..., 3, height, width), as (..., 1, height, width).
+
+    Up to an offset: the weights are those of normalised colours, by the deviations of ImageNet.
+    """
+    return (clips * clips.new_tensor(LUMA_WEIGHTS).view(3, 1, 1)).sum(dim=-3, keepdim=True)
 
 
 def has_class_token(model: nn.Module) -> bool:
