@@ -38,15 +38,16 @@ class Settings:
 
     # Training clips: frames at even distances over the clip, and so many sets of them.
     num_frames: int = 4
-    windows: int = 2
+    windows: int = 3
 
     # What the shipped processor shows: native fragments that see all of a small frame.
     view: int = 448
     fragment: int = 224
 
     # Training, of both models where not told apart. A stage goes on where the one before it ended.
-    teacher: str = "resnet34"
-    student: str = "resnet_small"
+    teacher: str = "regnet_base"
+    student: str = "regnet_tiny"
+    network: dict = field(default_factory=lambda: {"num_channels": 1, "temporal_pooling": "mean"})
     teacher_stages: tuple[Stage, ...] = (Stage(steps=4000, batch_size=192, crop=128, learning_rate=1e-3),)
     student_stages: tuple[Stage, ...] = (Stage(steps=4000, batch_size=192, crop=128, learning_rate=2e-3),)
     evaluations: int = 5  # of each stage

@@ -139,7 +139,7 @@ def _train(
     in `folder`."""
     started = time.time()
     set_seed(settings.seed)
-    model = build_student(start, num_frames=settings.num_frames, image_size=settings.view)
+    model = build_student(start, num_frames=settings.num_frames, image_size=settings.view, **settings.network)
     for number, stage in enumerate(stages, start=1):
         done = folder / f"stage{number}"
         if (done / "config.json").is_file():

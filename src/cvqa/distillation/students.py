@@ -49,6 +49,7 @@ STUDENTS: dict[str, tuple[str, dict[str, Any]]] = {
     "resnet50": ("resnet", {}),
     "regnet_tiny": ("regnet", {**FINE, "embedding_size": 24, "hidden_sizes": [24, 48, 96, 192]}),
     "regnet_small": ("regnet", {**FINE, "embedding_size": 32, "hidden_sizes": [32, 64, 128, 256]}),
+    "regnet_base": ("regnet", {**FINE, "embedding_size": 64, "hidden_sizes": [64, 128, 256, 512]}),
     "mobilenet_v2": ("mobilenet_v2", {"tf_padding": False}),
     "convnext_atto": ("convnext", {"depths": [2, 2, 6, 2], "hidden_sizes": [40, 80, 160, 320]}),
     "convnext_tiny": ("convnext", {}),
