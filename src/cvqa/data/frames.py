@@ -4,6 +4,7 @@ The cache is one folder per kind of frames (see `frame_store`), shared by all da
 missing. A cached data set holds only where its frames lie, so it is small, however it is sent about or shuffled.
 """
 
+import gc
 import json
 import logging
 import multiprocessing
@@ -15,7 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
@@ -209,7 +210,10 @@ def estimate_bytes(
 
 
 def fill_store(folder: Path, missing: dict[str, str], decode, num_proc: int) -> None:
-    """Decodes the `missing` videos, by key, into new files of the folder; each file appears when it is complete."""
+    """Decodes the `missing` videos, by key, into new files of the folder; each file appears when it is complete.
+
+    Where a process dies, what is left is done by half as many. Raises RuntimeError where even a single one does.
+    """
     keys = list(missing)
     step = min(VIDEOS_PER_FILE, -(-len(keys) // num_proc))
     chunks = [{key: missing[key] for key in keys[first : first + step]} for first in range(0, len(keys), step)]
@@ -219,23 +223,35 @@ def fill_store(folder: Path, missing: dict[str, str], decode, num_proc: int) -> 
                 fill_file(folder, chunk, decode)
                 progress.update(len(chunk))
             return
-        # A forked process has the main script already, whether or not that guards its start.
-        forks = "fork" in multiprocessing.get_all_start_methods()
-        context = multiprocessing.get_context("fork" if forks else None)
-        with ProcessPoolExecutor(min(num_proc, len(chunks)), context, start_worker, (os.getpid(),)) as pool:
-            try:
-                futures = {pool.submit(fill_file, folder, chunk, decode): len(chunk) for chunk in chunks}
-                for future in as_completed(futures):
-                    future.result()
-                    progress.update(futures[future])
-            except BrokenProcessPool as error:
+        processes = min(num_proc, len(chunks))
+        while left := fill_by_processes(folder, chunks, decode, processes, progress):
+            if processes == 1:
+                videos = list(left[0].values())
                 raise RuntimeError(
-                    "a process that decoded was killed, most likely for want of memory; the same call goes on where it "
-                    "was, with fewer processes (num_proc) if it happens again"
-                ) from error
-            except BaseException:
-                pool.shutdown(cancel_futures=True)
-                raise
+                    f"a process that decoded was killed, for want of memory or by one of {len(videos)} videos, from "
+                    f"{videos[0]} to {videos[-1]}; the same call goes on where it was"
+                )
+            chunks, processes = left, processes // 2
+            logger.warning("a process that decoded was killed; going on with %d", processes)
+
+
+def fill_by_processes(folder: Path, chunks: list[dict], decode, processes: int, progress: tqdm) -> list[dict]:
+    """Decodes the chunks, one file each; returns those that are left because a process died."""
+    # A forked process has the main script already, whether or not that guards its start.
+    forks = "fork" in multiprocessing.get_all_start_methods()
+    gc.collect()  # what lies about here must not be finalized there, without the threads that belong to it
+    context = multiprocessing.get_context("fork" if forks else None)
+    with ProcessPoolExecutor(processes, context, start_worker, (os.getpid(),)) as pool:
+        try:
+            futures = {pool.submit(fill_file, folder, chunk, decode): chunk for chunk in chunks}
+            for future in as_completed(futures):
+                with suppress(BrokenProcessPool):
+                    future.result()
+                    progress.update(len(futures[future]))
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+    return [chunk for future, chunk in futures.items() if future.exception() is not None]
 
 
 def start_worker(parent: int) -> None:

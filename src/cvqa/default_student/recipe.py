@@ -100,11 +100,12 @@ class Recipe:
     def calibrate(self) -> None:
         """Mapping and interval of both models, on validation, and what the training videos were like."""
         rows = self._rows()
+        held_out = load_frames({"validation": rows["validation"]}, self.settings, self.output / "frames", self.workers)
         for name in ("teacher", "student"):
             self._needs(name)
             folder, validation = self.output / name, rows["validation"]
             model = AutoModel.from_pretrained(folder, dtype=torch.float32)
-            refit_mapping(model, shipped_processor(self.settings), self._data()["validation"], self.workers)
+            refit_mapping(model, shipped_processor(self.settings), held_out["validation"], self.workers)
             model.config.domain = domain_of(rows["train"])
             model.config.score_interval = None
             _save_config(model, folder)

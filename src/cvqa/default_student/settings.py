@@ -38,7 +38,7 @@ class Settings:
 
     # Training clips: frames at even distances over the clip, and so many sets of them.
     num_frames: int = 4
-    windows: int = 3
+    windows: int = 2
 
     # What the shipped processor shows: native fragments that see all of a small frame.
     view: int = 448
@@ -46,11 +46,14 @@ class Settings:
 
     # Training, of both models where not told apart. A stage goes on where the one before it ended.
     teacher: str = "regnet_base"
-    student: str = "regnet_tiny"
+    student: str = "regnet_small"
     network: dict = field(default_factory=lambda: {"num_channels": 1, "temporal_pooling": "mean"})
-    teacher_stages: tuple[Stage, ...] = (Stage(steps=4000, batch_size=192, crop=128, learning_rate=1e-3),)
-    student_stages: tuple[Stage, ...] = (Stage(steps=4000, batch_size=192, crop=128, learning_rate=2e-3),)
-    evaluations: int = 5  # of each stage
+    teacher_stages: tuple[Stage, ...] = (Stage(steps=1700, batch_size=192, crop=128, learning_rate=1e-3),)
+    student_stages: tuple[Stage, ...] = (
+        Stage(steps=1800, batch_size=192, crop=128, learning_rate=2e-3),
+        Stage(steps=400, batch_size=64, crop=256, learning_rate=1e-3),
+    )
+    evaluations: int = 2  # of each stage
     eval_batch_size: int = 16
     averaging: float = 0.999
     teacher_loss: dict = field(default_factory=lambda: {"huber": 10.0, "plcc": 0.3})
