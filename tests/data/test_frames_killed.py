@@ -78,7 +78,7 @@ def test_what_a_killed_process_leaves_is_done_by_half_as_many(tmp_path, caplog, 
         frames.fill_store(tmp_path, videos, decode, 4)
         assert open_store(tmp_path).frames.keys() == videos.keys()
     else:
-        with pytest.raises(RuntimeError, match="was killed.*video5.mp4.*goes on where it was"):
+        with pytest.raises(RuntimeError, match=r"was killed.*video5\.mp4.*goes on where it was"):
             frames.fill_store(tmp_path, videos, decode, 4)
         frames.fill_store(tmp_path, {"key5": "video5.mp4"}, decode, 2)
         assert "key5" in open_store(tmp_path).frames
