@@ -18,9 +18,9 @@ from .report import evaluate
 from .sanity import score_sanity_set
 from .sanity_set import make_sanity_set
 from .score_store import SCORES
-from .scoring import fit_interval, refit_mapping, score_files
+from .scoring import fit_interval, score_files
 from .settings import Settings
-from .training import domain_of, load_frames, load_rows, shipped_processor, train_student, train_teacher
+from .training import domain_of, load_frames, load_rows, train_student, train_teacher
 
 
 logger = logging.getLogger(__name__)
@@ -98,14 +98,12 @@ class Recipe:
             train_student(self._data(), self.settings, *folders, self.workers)
 
     def calibrate(self) -> None:
-        """Mapping and interval of both models, on validation, and what the training videos were like."""
+        """The interval of both models, on validation, and what the training videos were like."""
         rows = self._rows()
-        held_out = load_frames({"validation": rows["validation"]}, self.settings, self.output / "frames", self.workers)
         for name in ("teacher", "student"):
             self._needs(name)
             folder, validation = self.output / name, rows["validation"]
             model = AutoModel.from_pretrained(folder, dtype=torch.float32)
-            refit_mapping(model, shipped_processor(self.settings), held_out["validation"], self.workers)
             model.config.domain = domain_of(rows["train"])
             model.config.score_interval = None
             _save_config(model, folder)

@@ -14,6 +14,7 @@ from ..evaluation.bd_rate import bd_rate
 from ..files import json_text, write_text
 from ..inference import VideoScore
 from .baselines import baseline_summaries
+from .pair_order import order_sentences, pairs_in_order
 from .score_store import SCORES
 from .scoring import covered, distinct_scores, score_files, summarize_scores
 from .settings import Settings
@@ -47,9 +48,15 @@ def evaluate(rows: dict[str, Dataset], settings: Settings, output: Path, workers
     scored = {split: _scored_rows(results["student", split], rows[split]) for split in coverage}
     left_out = {split: scored[split] for split in scored if split not in ("validation", "test")}
     weak, looked = weak_groups(scored["test"], left_out), looked_at(results["student", "test"], settings.num_frames)
-    facts = {"coverage": coverage, "bd_rate": comparisons, "figures": [summary.to_dict() for summary in summaries]}
+    order = pairs_in_order(scored["test"])
+    facts = {
+        "coverage": coverage,
+        "order": order,
+        "bd_rate": comparisons,
+        "figures": [summary.to_dict() for summary in summaries],
+    }
     write_text(folder / "report.json", json_text(facts | {"looked": looked, "weak_spots": weak}))
-    sections = (looked, summaries, baselines, not_measured, coverage, comparisons, weak, settings.coverage)
+    sections = (looked, summaries, baselines, not_measured, order, coverage, comparisons, weak, settings.coverage)
     write_text(folder / "report.md", report_text(*sections))
     add_to_model(output / "student", folder)
 
@@ -142,6 +149,7 @@ def report_text(
     summaries: Sequence[Summary],
     baselines: Sequence[Summary],
     not_measured: Mapping[str, str],
+    order: Sequence[Mapping],
     coverage: dict,
     comparisons: dict,
     weak: Sequence[str],
@@ -159,6 +167,12 @@ def report_text(
         "",
         markdown_table(*baselines),
         *(f"{name} was not measured: {reason}.\n" for name, reason in not_measured.items()),
+        "### Order within a content",
+        "",
+        "Pairs of encodes of one content of the test split that VMAF tells apart, in the order that the student says:",
+        "",
+        *order_sentences(order),
+        "",
         "### Intervals",
         "",
         f"Made for {share:.0%} of the validation videos; they held VMAF of:",

@@ -11,8 +11,8 @@ import torch
 from datasets import Dataset
 from tqdm import tqdm
 
-from ..data import QualityCollator, get_scale
-from ..evaluation import Summary, fit_score_mapping, predict_dataset, summarize
+from ..data import get_scale
+from ..evaluation import Summary, summarize
 from ..inference import VideoScore, VideoScorer
 from ..models.video_scores import Segment, calibrated_interval, half_width, mean_and_interval, one_line
 from .score_store import ScoreStore, content_key
@@ -90,14 +90,6 @@ def summarize_scores(results: Sequence[VideoScore], rows: Dataset, split: str, m
         failed=[Path(row["file"]).name for row in table if not np.isfinite(row["prediction"])],
     )
     return summary, [{**row, "file": "/".join(Path(row["file"]).parts[-2:])} for row in table]
-
-
-def refit_mapping(model: torch.nn.Module, processor, validation: Dataset, workers: int) -> None:
-    """`config.score_mapping` for what this processor shows, in place."""
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    logits = predict_dataset(model, validation, QualityCollator(processor), 8, device, workers)
-    kept = np.isfinite(logits)
-    model.config.score_mapping = fit_score_mapping(logits[kept], np.asarray(validation["label"][:])[kept])
 
 
 def fit_interval(results: Sequence[VideoScore], truths: Sequence[float], coverage: float) -> dict:

@@ -66,7 +66,7 @@ class Settings:
 
     # BD-rate: encodes of so many test contents by these encoders, at so many CRFs each; the first is the anchor.
     bd_encoders: tuple[str, ...] = ("x264", "x265", "svtav1")
-    bd_contents: int = 24
+    bd_contents: int = 12
     bd_levels: int = 5
 
     # What users try first: so many test contents, frames of a clip, and contents that a guise is put on.

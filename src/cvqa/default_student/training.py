@@ -85,8 +85,7 @@ def _processor(settings: Settings, crop: int, fragment: int) -> InternVideo2Vide
 
 
 def load_frames(rows: dict[str, Dataset], settings: Settings, cache: Path, workers: int | None) -> DatasetDict:
-    """train and validation, as far as they are among the rows, with their frames, decoded where the cache does not have
-    them yet."""
+    """train and validation with their frames, decoded where the cache does not have them yet."""
     processor = shipped_processor(settings)  # whatever is cut out of them
     return DatasetDict(
         {
@@ -98,7 +97,6 @@ def load_frames(rows: dict[str, Dataset], settings: Settings, cache: Path, worke
                 num_proc=workers or None,
             )
             for name in ("train", "validation")
-            if name in rows
         }
     )
 

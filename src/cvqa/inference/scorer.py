@@ -13,6 +13,7 @@ from ..models.video_plan import MAX_VIEWS, VideoPlan, Window
 from ..models.video_scores import VideoScore, one_line
 from ..video import VideoError, VideoReader
 from .default_model import DEFAULT_NAME, default_model
+from .fusion import fuse_for_inference
 
 
 Progress = Callable[[int, int], None]
@@ -107,7 +108,7 @@ class VideoScorer:
             model = model.to(torch.device(device))
         except (RuntimeError, AssertionError) as error:
             raise ModelError(f"{name}: cannot use the device {device!r}: {one_line(error)}") from error
-        return cls(model, processor, DEFAULT_NAME if folder_or_repo is None else name, max_views)
+        return cls(fuse_for_inference(model), processor, DEFAULT_NAME if folder_or_repo is None else name, max_views)
 
     def score(
         self, path: str | os.PathLike, segments: float | None = None, progress: Progress | None = None
