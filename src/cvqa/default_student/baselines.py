@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from threading import Lock
 
 import numpy as np
 from datasets import Dataset
@@ -16,6 +17,8 @@ from .niqe import niqe, pristine_statistics
 
 
 logger = logging.getLogger(__name__)
+
+ONE_AT_A_TIME = Lock()  # libsvm, which BRISQUE asks, corrupts memory where two threads ask it
 
 
 def baseline_summaries(
@@ -88,7 +91,8 @@ def _of_frames(videos: list[str], workers: int) -> tuple[dict[str, np.ndarray], 
 def brisque_score(frame: np.ndarray) -> float:
     """BRISQUE (A. Mittal, A. Moorthy, A. Bovik, 2012) by the package `brisque`, which brings its weights; lower is
     better. Raises ImportError where it is not installed."""
-    return float(_brisque().score(frame))
+    with ONE_AT_A_TIME:
+        return float(_brisque().score(frame))
 
 
 @cache
