@@ -17,4 +17,7 @@ def fuse_for_inference(model: nn.Module) -> nn.Module:
         if isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
             module.convolution = fuse_conv_bn_eval(convolution, norm)
             module.normalization = nn.Identity()
-    return model.to(memory_format=torch.channels_last)
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d):
+            module.to(memory_format=torch.channels_last)
+    return model
