@@ -7,8 +7,8 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 def fuse_for_inference(model: nn.Module) -> nn.Module:
     """The model, in place, with batch normalisation folded into the convolutions before it and kernels laid out as
-    images are. It gives the same up to rounding, in about half of the time of a convolutional network on a CPU, and can
-    neither be trained nor saved any more.
+    images are. It gives the same up to rounding, the default student in 0.6 of the time on a CPU, and can neither be
+    trained nor saved any more.
 
     Folded are the pairs that transformers calls `convolution` and `normalization` (ResNet, RegNet, MobileNetV2).
     """
