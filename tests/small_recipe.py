@@ -1,5 +1,6 @@
 """The recipe of the default student in small: a dozen photographs, real encodes, a few steps."""
 
+import sys
 from importlib.resources import as_file, files
 from pathlib import Path
 
@@ -39,3 +40,7 @@ def tiny_recipe(output: Path, assets: Path) -> Recipe:
     with as_file(files("skimage").joinpath("data")) as photographs:
         sources = [photographs / name for name in PHOTOGRAPHS[:12]]
     return Recipe(sources, output, SETTINGS, workers=1, assets=assets)
+
+
+if __name__ == "__main__":  # python small_recipe.py OUTPUT PHASES
+    tiny_recipe(Path(sys.argv[1]), Path(sys.argv[1], "assets")).run(sys.argv[2].split(","))

@@ -2,6 +2,10 @@
 
 import csv
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -83,6 +87,29 @@ def test_a_phase_without_its_input_says_which_comes_first(tmp_path):
         recipe.run(["ladder"])
     with pytest.raises(ValueError, match="no phase is called 'train'; there are ladder, frames, teacher"):
         recipe.run(["train"])
+
+
+@pytest.mark.slow
+def test_two_processes_train_one_teacher_and_one_student(tmp_path):
+    tiny_recipe(tmp_path, tmp_path / "assets").run(["ladder"])
+    tests = Path(__file__).parents[1]
+    launch = ["-m", "accelerate.commands.launch", "--config_file", str(tests.parent / "accelerate_config.yaml")]
+    launch += ["--mixed_precision", "no", "--num_processes", "2", "--main_process_port", "0"]
+
+    def run(phases: str) -> subprocess.CompletedProcess:
+        command = [sys.executable, *launch, str(tests / "small_recipe.py"), str(tmp_path), phases]
+        environment = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
+        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
+
+    result = run("frames,teacher,student")
+    assert result.returncode == 0, result.stderr[-3000:]
+    for name, stages in (("teacher", 1), ("student", 2)):
+        facts = json.loads((tmp_path / name / "run.json").read_text())
+        assert facts["processes"] == 2 and len(facts["stages"]) == stages
+        assert facts["clips_per_update"] == facts["stages"][-1]["batch_size"]
+        assert torch.isfinite(AutoModel.from_pretrained(tmp_path / name).head.weight).all()
+    refused = run("calibrate")
+    assert refused.returncode and "calibrate is for one process" in refused.stderr
 
 
 @pytest.mark.slow

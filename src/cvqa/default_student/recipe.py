@@ -20,12 +20,13 @@ from .sanity_set import make_sanity_set
 from .score_store import SCORES
 from .scoring import fit_interval, score_files
 from .settings import Settings
-from .training import domain_of, load_frames, load_rows, train_student, train_teacher
+from .training import domain_of, load_frames, load_rows, processes, train_student, train_teacher
 
 
 logger = logging.getLogger(__name__)
 
 PHASES = ("ladder", "frames", "teacher", "student", "calibrate", "evaluate", "sanity", "assets")
+SHARED = ("frames", "teacher", "student")  # what several processes can do together
 MAX_BYTES = 16_000_000
 
 
@@ -53,10 +54,14 @@ class Recipe:
         self.workers, self.assets_folder = workers, Path(assets)
 
     def run(self, phases: Sequence[str] = PHASES) -> None:
-        """Raises ValueError for a phase that there is not, or one whose input is missing."""
+        """Raises ValueError for a phase that there is not, one whose input is missing, or one for a single process in
+        several."""
+        is_alone = processes().num_processes == 1
         for name in phases:
             if name not in PHASES:
                 raise ValueError(f"no phase is called {name!r}; there are {', '.join(PHASES)}")
+            if not is_alone and name not in SHARED:
+                raise ValueError(f"the phase {name} is for one process; several can share {', '.join(SHARED)}")
         torch.backends.cudnn.benchmark = True  # clips have one size
         self.output.mkdir(parents=True, exist_ok=True)
         for name in (name for name in PHASES if name in phases):

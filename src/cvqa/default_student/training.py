@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from accelerate import PartialState
 from datasets import Dataset, DatasetDict
 from transformers import PreTrainedModel, set_seed
 
@@ -25,6 +26,11 @@ TRAINING_COLUMNS = ("video", "score", "label", "content_id", "codec", "width", "
 
 # Between epochs the GPU waits for the loaders.
 STEPS_PER_EPOCH = 250
+
+
+def processes() -> PartialState:
+    """This process among those that train together."""
+    return PartialState(cpu=not torch.cuda.is_available())
 
 
 def load_rows(ladder: Path, settings: Settings, check_files: bool = True) -> dict[str, Dataset]:
@@ -87,18 +93,19 @@ def _processor(settings: Settings, crop: int, fragment: int) -> InternVideo2Vide
 def load_frames(rows: dict[str, Dataset], settings: Settings, cache: Path, workers: int | None) -> DatasetDict:
     """train and validation with their frames, decoded where the cache does not have them yet."""
     processor = shipped_processor(settings)  # whatever is cut out of them
-    return DatasetDict(
-        {
-            name: cache_frames(
-                rows[name].select_columns(list(TRAINING_COLUMNS)),
-                processor,
-                cache,
-                windows=settings.windows if name == "train" else 1,
-                num_proc=workers or None,
-            )
-            for name in ("train", "validation")
-        }
-    )
+    with processes().main_process_first():
+        return DatasetDict(
+            {
+                name: cache_frames(
+                    rows[name].select_columns(list(TRAINING_COLUMNS)),
+                    processor,
+                    cache,
+                    windows=settings.windows if name == "train" else 1,
+                    num_proc=workers or None,
+                )
+                for name in ("train", "validation")
+            }
+        )
 
 
 def train_teacher(data: DatasetDict, settings: Settings, folder: Path, workers: int) -> None:
@@ -136,8 +143,8 @@ def _train(
     dtype: torch.dtype = torch.float32,
 ) -> None:
     """Train stage by stage, each from its last checkpoint if there is one, and leave model, shipped processor and facts
-    in `folder`."""
-    started = time.time()
+    in `folder`. Several processes train one model together; the first of them writes."""
+    started, state = time.time(), processes()
     set_seed(settings.seed)
     model = build_student(start, num_frames=settings.num_frames, image_size=settings.view, **settings.network)
     for number, stage in enumerate(stages, start=1):
@@ -150,18 +157,20 @@ def _train(
         trainer.add_callback(AveragedWeights(settings.averaging))
         trainer.train(resume_from_checkpoint=last_checkpoint(trainer.args.output_dir))
         model = trainer.models()[0].to(memory_format=torch.contiguous_format)
-        if stage is not stages[-1]:
+        if stage is not stages[-1] and state.is_main_process:
             model.save_pretrained(done)
-    processor = shipped_processor(settings)
-    model.config.image_size = settings.view
-    facts = run_facts(trainer, data, DataArguments(split_seed=settings.split_seed), started)
-    facts |= {"stages": [asdict(stage) for stage in stages], "teacher": teacher}
-    facts |= {"model": model_facts(model, start), "cost": cost_facts(model, processor)}
-    facts["data"]["left_out"] = [f"{column} {value}" for column, value in settings.left_out.items()]
-    folder.mkdir(parents=True, exist_ok=True)
-    processor.save_pretrained(folder)
-    write_text(folder / "run.json", json_text(facts))
-    model.to(dtype).save_pretrained(folder)  # last: it says that the phase is done
+    if state.is_main_process:
+        processor = shipped_processor(settings)
+        model.config.image_size = settings.view
+        facts = run_facts(trainer, data, DataArguments(split_seed=settings.split_seed), started)
+        facts |= {"stages": [asdict(stage) for stage in stages], "teacher": teacher}
+        facts |= {"model": model_facts(model, start), "cost": cost_facts(model, processor)}
+        facts["data"]["left_out"] = [f"{column} {value}" for column, value in settings.left_out.items()]
+        folder.mkdir(parents=True, exist_ok=True)
+        processor.save_pretrained(folder)
+        write_text(folder / "run.json", json_text(facts))
+        model.to(dtype).save_pretrained(folder)  # last: it says that the phase is done
+    state.wait_for_everyone()
 
 
 def _data(data: DatasetDict, settings: Settings, stage: Stage) -> dict:
@@ -182,14 +191,17 @@ def repeated(rows: Dataset, times: int) -> Dataset:
 
 def _options(settings: Settings, stage: Stage, checkpoints: Path, workers: int) -> dict:
     every = max(stage.steps // settings.evaluations, 1)
-    is_cuda = torch.cuda.is_available()
+    is_cuda, number = torch.cuda.is_available(), processes().num_processes
+    if stage.batch_size % number:
+        raise ValueError(f"a batch of {stage.batch_size} clips cannot be shared evenly by {number} processes")
+    workers //= number
     return {
         "output_dir": str(checkpoints),
         "augment": "luma",
         "seed": settings.seed,
         "learning_rate": stage.learning_rate,
         "max_steps": every * max(stage.steps // every, 1),  # the last step is evaluated
-        "per_device_train_batch_size": stage.batch_size,
+        "per_device_train_batch_size": stage.batch_size // number,
         "per_device_eval_batch_size": settings.eval_batch_size,
         "warmup_steps": 0.05,
         "eval_strategy": "steps",
@@ -200,6 +212,7 @@ def _options(settings: Settings, stage: Stage, checkpoints: Path, workers: int) 
         "logging_steps": min(100, every),
         "bf16": is_cuda,
         "use_cpu": not is_cuda,
+        "ddp_find_unused_parameters": False,
         "dataloader_num_workers": workers,
         "dataloader_persistent_workers": workers > 0,
         "dataloader_prefetch_factor": 2 if workers else None,
