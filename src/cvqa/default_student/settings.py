@@ -48,13 +48,10 @@ class Settings:
     teacher: str = "regnet_base"
     student: str = "regnet_small"
     network: dict = field(default_factory=lambda: {"num_channels": 1, "temporal_pooling": "mean"})
-    teacher_stages: tuple[Stage, ...] = (
-        Stage(steps=5000, batch_size=192, crop=128, learning_rate=1e-3),
-        Stage(steps=1500, batch_size=64, crop=256, learning_rate=5e-4),
-    )
+    teacher_stages: tuple[Stage, ...] = (Stage(steps=1700, batch_size=192, crop=128, learning_rate=1e-3),)
     student_stages: tuple[Stage, ...] = (
-        Stage(steps=8000, batch_size=192, crop=128, learning_rate=2e-3),
-        Stage(steps=2000, batch_size=64, crop=256, learning_rate=1e-3),
+        Stage(steps=1800, batch_size=192, crop=128, learning_rate=2e-3),
+        Stage(steps=400, batch_size=64, crop=256, learning_rate=1e-3),
     )
     evaluations: int = 2  # of each stage
     eval_batch_size: int = 16
