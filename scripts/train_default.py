@@ -2,7 +2,7 @@
 
     python scripts/train_default.py SOURCES OUTPUT --workers 12
     python scripts/train_default.py SOURCES OUTPUT --phases teacher,student    # only these; what they need is there
-    accelerate launch --num_processes 2 scripts/train_default.py - OUTPUT --phases teacher,student    # on two GPUs
+    accelerate launch --num_processes 2 scripts/train_default.py SOURCES OUTPUT --phases teacher,student    # on two GPUs
 
 The same command goes on where a run that was stopped left off: a phase whose output is there is skipped. The numbers
 are in src/cvqa/default_student/settings.py. SOURCES may be `-` where OUTPUT/ladder exists.
