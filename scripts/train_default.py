@@ -2,10 +2,10 @@
 
     python scripts/train_default.py SOURCES OUTPUT --workers 12
     python scripts/train_default.py SOURCES OUTPUT --phases teacher,student    # only these; what they need is there
-    accelerate launch --num_processes 2 scripts/train_default.py SOURCES OUTPUT --phases teacher,student    # on two GPUs
+    accelerate launch --num_processes 2 scripts/train_default.py none OUTPUT --phases teacher,student    # on two GPUs
 
 The same command goes on where a run that was stopped left off: a phase whose output is there is skipped. The numbers
-are in src/cvqa/default_student/settings.py. SOURCES may be `-` where OUTPUT/ladder exists.
+are in src/cvqa/default_student/settings.py. SOURCES may be `none` where OUTPUT/ladder exists.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from cvqa.default_student.settings import Settings
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("sources", nargs="+", help="clips and photographs, as for build_ladder.py; - for none")
+    parser.add_argument("sources", nargs="+", help="clips and photographs, as for build_ladder.py; or none")
     parser.add_argument("output", type=Path, help="folder of ladder, frames, models and report")
     parser.add_argument("--phases", default=",".join(PHASES), help="default: %(default)s")
     parser.add_argument("--recipe", default=str(Path(__file__).with_name("default_ladder.json")), help="of the ladder")
@@ -43,7 +43,7 @@ def main() -> int:
     of_stage = {name: value for name, value in of_stage.items() if value is not None}
     for name in ("teacher_stages", "student_stages"):
         settings = replace(settings, **{name: tuple(replace(stage, **of_stage) for stage in getattr(settings, name))})
-    sources = None if arguments.sources == ["-"] else arguments.sources
+    sources = None if arguments.sources == ["none"] else arguments.sources
     recipe = Recipe(sources, arguments.output, settings, arguments.workers, arguments.assets)
     try:
         recipe.run(arguments.phases.split(","))
