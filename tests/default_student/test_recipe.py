@@ -81,6 +81,8 @@ def test_frames_of_training_serve_the_shipped_processor():
 
 def test_a_phase_without_its_input_says_which_comes_first(tmp_path):
     recipe = Recipe(None, tmp_path, SETTINGS, assets=tmp_path / "assets")
+    (tmp_path / "teacher").mkdir()
+    (tmp_path / "teacher" / "config.json").write_text("{}")  # what is left of saving that was killed
     with pytest.raises(ValueError, match=r"teacher: no trained model there; run the phase teacher first"):
         recipe.run(["student"])
     with pytest.raises(ValueError, match="no ladder there; name the sources"):

@@ -20,7 +20,7 @@ from .sanity_set import make_sanity_set
 from .score_store import SCORES
 from .scoring import fit_interval, score_files
 from .settings import Settings
-from .training import domain_of, load_frames, load_rows, processes, train_student, train_teacher
+from .training import RUN, domain_of, load_frames, load_rows, processes, train_student, train_teacher
 
 
 logger = logging.getLogger(__name__)
@@ -162,7 +162,7 @@ class Recipe:
         return load_frames(self._rows(), self.settings, self.output / "frames", self.workers)
 
     def _is_done(self, name: str) -> bool:
-        return (self.output / name / "config.json").is_file()
+        return (self.output / name / RUN).is_file()
 
     def _needs(self, name: str) -> None:
         if not self._is_done(name):

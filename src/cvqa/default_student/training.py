@@ -24,6 +24,9 @@ from .settings import Settings, Stage
 # Of a row of the ladder, what training reads; the less, the faster.
 TRAINING_COLUMNS = ("video", "score", "label", "content_id", "codec", "width", "height")
 
+# Written last into the folder of a model.
+RUN = "run.json"
+
 # Between epochs the GPU waits for the loaders.
 STEPS_PER_EPOCH = 250
 
@@ -149,7 +152,7 @@ def _train(
     model = build_student(start, num_frames=settings.num_frames, image_size=settings.view, **settings.network)
     for number, stage in enumerate(stages, start=1):
         done = folder / f"stage{number}"
-        if (done / "config.json").is_file():
+        if done.is_dir():
             model = build_student(str(done))
             continue
         model = model.to(memory_format=torch.channels_last)  # as the clips lie; on a GPU convolutions are faster so
@@ -158,7 +161,9 @@ def _train(
         trainer.train(resume_from_checkpoint=last_checkpoint(trainer.args.output_dir))
         model = trainer.models()[0].to(memory_format=torch.contiguous_format)
         if stage is not stages[-1] and state.is_main_process:
-            model.save_pretrained(done)
+            partial = done.with_name(f".{done.name}.part")
+            model.save_pretrained(partial)
+            partial.rename(done)
     if state.is_main_process:
         processor = shipped_processor(settings)
         model.config.image_size = settings.view
@@ -168,8 +173,8 @@ def _train(
         facts["data"]["left_out"] = [f"{column} {value}" for column, value in settings.left_out.items()]
         folder.mkdir(parents=True, exist_ok=True)
         processor.save_pretrained(folder)
-        write_text(folder / "run.json", json_text(facts))
-        model.to(dtype).save_pretrained(folder)  # last: it says that the phase is done
+        model.to(dtype).save_pretrained(folder)
+        write_text(folder / RUN, json_text(facts))  # last: it says that the phase is done
     state.wait_for_everyone()
 
 
