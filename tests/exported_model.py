@@ -20,7 +20,7 @@ def exported_tiny_model() -> Path:
     """Not to be changed: see `copy_of`."""
     folder = Path(tempfile.mkdtemp(prefix="cvqa-exported-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    export_onnx(save_tiny_model(folder / "cvqa-student"), tolerances=TOLERANCES)
+    export_onnx(save_tiny_model(folder / "cvqa-student", orientations=4), tolerances=TOLERANCES)
     return folder / "cvqa-student"
 
 

@@ -104,7 +104,7 @@ def bad_files(folder: Path) -> dict[str, Path]:
     }
 
 
-def tiny_model():
+def tiny_model(orientations: int = 1):
     """A small model whose untrained scores differ from clip to clip, and its processor."""
     from cvqa import InternVideo2Config, InternVideo2ForVideoQualityAssessment, InternVideo2VideoProcessor
 
@@ -121,12 +121,15 @@ def tiny_model():
     )
     model = InternVideo2ForVideoQualityAssessment(config).eval()
     processor = InternVideo2VideoProcessor(
-        size={"shortest_edge": 56}, crop_size={"height": 56, "width": 56}, frame_sampling="uniform"
+        size={"shortest_edge": 56},
+        crop_size={"height": 56, "width": 56},
+        frame_sampling="uniform",
+        orientations=orientations,
     )
     return model, processor
 
 
-def save_tiny_model(folder: Path) -> Path:
-    for part in tiny_model():
+def save_tiny_model(folder: Path, orientations: int = 1) -> Path:
+    for part in tiny_model(orientations):
         part.save_pretrained(folder)
     return folder

@@ -131,7 +131,7 @@ def test_a_convolutional_student_in_every_precision(clip, tmp_path):
 
 def test_large_weights_lie_beside_the_model(folder, clip, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "EXTERNAL_BYTES", 10_000)
-    report = export_onnx(save_tiny_model(tmp_path / "model"), ["fp32", "int8"], [clip], TOLERANCES)
+    report = export_onnx(save_tiny_model(tmp_path / "model", orientations=4), ["fp32", "int8"], [clip], TOLERANCES)
     for precision in ("fp32", "int8"):
         name = ONNX_FILES[precision]
         path = tmp_path / "model" / "onnx" / name

@@ -26,7 +26,7 @@ TASK = "video-quality-assessment"
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
-    return save_tiny_model(tmp_path_factory.mktemp("model") / "student")
+    return save_tiny_model(tmp_path_factory.mktemp("model") / "student", orientations=4)
 
 
 @pytest.fixture(scope="module")

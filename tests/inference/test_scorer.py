@@ -57,13 +57,21 @@ def test_facts_about_the_video_come_with_the_score(scorer, clips):
     assert (result.fps, result.duration) == pytest.approx((25, 12 / 25))
 
 
-def test_the_score_is_the_mean_of_what_the_model_says_of_each_view(scorer, clips):
+TURNED = [lambda x: x, lambda x: x[:, :, ::-1], lambda x: x[:, ::-1], lambda x: x.transpose(0, 2, 1, 3)]
+
+
+@pytest.mark.parametrize("orientations", [1, 2, 4])
+def test_the_score_is_the_mean_of_what_the_model_says_of_each_view(clips, orientations):
+    scorer = VideoScorer(*tiny_model(orientations))
     result = scorer.score(clips["h264"])
+    assert len(result.views) == max(orientations, 3)
     with VideoReader(clips["h264"]) as reader:
-        for view in result.views:
+        for number, view in enumerate(result.views):
+            turn = TURNED[number % orientations]
             shown = np.flatnonzero((reader.timestamps >= view.start - 1e-6) & (reader.timestamps < view.end - 1e-6))
             indices = scorer.processor.frame_indices(len(reader), start=shown[0], end=shown[-1] + 1)
-            pixels = scorer.processor([reader.get_batch(indices)], do_sample_frames=False, return_tensors="pt")
+            frames = np.ascontiguousarray(turn(reader.get_batch(indices)))
+            pixels = scorer.processor([frames], do_sample_frames=False, return_tensors="pt")
             with torch.inference_mode():
                 alone = scorer.model.quality_score(scorer.model(**pixels).logits).item()
             assert view.score == pytest.approx(alone, abs=1e-3)
@@ -92,6 +100,19 @@ def test_different_videos_get_different_scores(scorer, clips):
     assert len(scores) == 3
 
 
+def test_orientations_change_the_score_but_no_segment(scorer, clips):
+    one, other = (
+        VideoScorer(*tiny_model(orientations)).score(clips["h264"], segments=0.4) for orientations in (1, 4)
+    )
+    assert one.segments == other.segments
+    assert one.score != other.score
+
+
+def test_as_many_views_as_allowed_where_there_are_more_orientations(clips):
+    result = VideoScorer(*tiny_model(4), max_views=3).score(clips["h264"])
+    assert len(result.views) == 3
+
+
 def test_views_of_a_still_picture_agree(scorer, clips):
     result = scorer.score(clips["static"])
     assert result.interval[1] - result.interval[0] < 1
@@ -116,7 +137,9 @@ def test_segments_that_are_shorter_than_a_frame_are_refused(scorer, clips):
         scorer.score(clips["h264"], segments=0.01)
 
 
-def test_each_frame_is_decoded_once_and_in_order_a_few_at_a_time(scorer, clips, decoded):
+@pytest.mark.parametrize("orientations", [1, 4])
+def test_each_frame_is_decoded_once_and_in_order_a_few_at_a_time(clips, decoded, orientations):
+    scorer = VideoScorer(*tiny_model(orientations))
     scorer.score(clips["h264"], segments=0.3)
     indices = [index for batch in decoded for index in batch]
     assert indices == sorted(set(indices))

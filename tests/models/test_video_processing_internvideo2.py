@@ -346,6 +346,8 @@ class TestOptions:
             ({"spatial_mode": "crop"}, "spatial_mode"),
             ({"num_frames": 0}, "num_frames"),
             ({"frame_stride": 0}, "frame_stride"),
+            ({"orientations": 0}, "orientations"),
+            ({"orientations": 5}, "orientations"),
         ],
     )
     def test_wrong_options_are_refused(self, options, message):

@@ -48,12 +48,15 @@ class Settings:
     teacher: str = "regnet_base"
     student: str = "regnet_small"
     network: dict = field(default_factory=lambda: {"num_channels": 1, "temporal_pooling": "mean"})
-    teacher_stages: tuple[Stage, ...] = (Stage(steps=1700, batch_size=192, crop=128, learning_rate=1e-3),)
-    student_stages: tuple[Stage, ...] = (
-        Stage(steps=1800, batch_size=192, crop=128, learning_rate=2e-3),
-        Stage(steps=400, batch_size=64, crop=256, learning_rate=1e-3),
+    teacher_stages: tuple[Stage, ...] = (
+        Stage(steps=4000, batch_size=192, crop=128, learning_rate=1e-3),
+        Stage(steps=1000, batch_size=64, crop=256, learning_rate=5e-4),
     )
-    evaluations: int = 2  # of each stage
+    student_stages: tuple[Stage, ...] = (
+        Stage(steps=6000, batch_size=192, crop=128, learning_rate=2e-3),
+        Stage(steps=1500, batch_size=64, crop=256, learning_rate=1e-3),
+    )
+    evaluations: int = 4  # of each stage
     eval_batch_size: int = 16
     averaging: float = 0.999
     teacher_loss: dict = field(default_factory=lambda: {"huber": 10.0, "plcc": 0.3})

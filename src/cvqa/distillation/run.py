@@ -34,7 +34,7 @@ from .students import is_place
 
 logger = logging.getLogger(__name__)
 
-PROCESSOR_OPTIONS = ("num_frames", "frame_sampling", "frame_stride", "spatial_mode", "fragment_size")
+PROCESSOR_OPTIONS = ("num_frames", "frame_sampling", "frame_stride", "spatial_mode", "fragment_size", "orientations")
 
 
 @dataclass
@@ -67,6 +67,10 @@ class DataArguments:
     )
     fragment_size: int | None = field(
         default=None, metadata={"help": "Side of a native-resolution fragment in pixels."}
+    )
+    orientations: int | None = field(
+        default=None,
+        metadata={"help": "In how many orientations a score looks at a video, 1 to 4; 4 suits --augment luma."},
     )
 
     def __post_init__(self):

@@ -20,7 +20,7 @@ import numpy as np
 from .video_plan import MAX_VIEWS, VideoPlan, Window
 from .video_reader import VideoError, VideoReader
 from .video_scores import VideoScore, one_line
-from .video_views import FrameSampling, fragment_offsets, mirrored
+from .video_views import ViewSampling, fragment_offsets, mirrored
 
 
 ONNX_FILES = {"fp32": "model.onnx", "fp16": "model_fp16.onnx", "int8": "model_int8.onnx"}
@@ -123,7 +123,7 @@ class FramePreprocessing:
         folder: what errors name.
 
     Attributes:
-        sampling: which frames a view takes.
+        sampling: how a video is sampled.
 
     Raises:
         OnnxModelError: the file lacks an option, or has one that an exported model cannot have.
@@ -131,7 +131,7 @@ class FramePreprocessing:
 
     def __init__(self, options: Mapping[str, Any], folder: Path):
         try:
-            self.sampling = FrameSampling(*(options[name] for name in FrameSampling._fields))
+            self.sampling = ViewSampling(*(options[name] for name in ViewSampling._fields))
             self._crop = (options["crop_size"]["height"], options["crop_size"]["width"])
             self._fragment = options["fragment_size"] if options["spatial_mode"] == "fragments" else None
             self._size = options["size"] if options["do_resize"] else None

@@ -28,7 +28,7 @@ from transformers.video_utils import VideoMetadata, make_batched_metadata
 
 from .tone_mapping import HDR_MAPPINGS
 from .video_reader import VideoError, VideoReader, refuse_hdr
-from .video_views import FrameSampling, fragment_offsets, mirrored
+from .video_views import MAX_ORIENTATIONS, ViewSampling, fragment_offsets, mirrored
 
 
 if TYPE_CHECKING:  # transformers saves with a file what it imports: so the pipeline travels with the processor
@@ -47,6 +47,9 @@ class InternVideo2VideoProcessorKwargs(VideosKwargs, total=False):
     fragment_size (`int`): Side of a fragment in pixels: a multiple of `patch_size` that divides `crop_size`, so that
         no token of the model straddles a seam. As large as the crop, it makes one native crop.
     patch_size (`int`): Patch size of the model.
+    orientations (`int`): In how many orientations a score looks at a video, one view after the other: 1 as it is, 2 also
+        mirrored, 3 also upside down, 4 also transposed. More than 1 suits a model that was trained so. Of no effect
+        on `pixel_values_videos` of a call, which is a single view.
     hdr (`str`): `"refuse"`: PQ and HLG video is an error. `"bt2390"`: it is tone-mapped to SDR, see `tone_mapping`.
     """
 
@@ -55,6 +58,7 @@ class InternVideo2VideoProcessorKwargs(VideosKwargs, total=False):
     spatial_mode: Literal["resize", "fragments"]
     fragment_size: int
     patch_size: int
+    orientations: int
     hdr: Literal["refuse", "bt2390"]
 
 
@@ -97,6 +101,7 @@ class InternVideo2VideoProcessor(BaseVideoProcessor):
     spatial_mode = "resize"
     fragment_size = 28
     patch_size = 14
+    orientations = 1
     hdr = "refuse"
     valid_kwargs = InternVideo2VideoProcessorKwargs
     model_input_names = ["pixel_values_videos"]
@@ -118,10 +123,10 @@ class InternVideo2VideoProcessor(BaseVideoProcessor):
         phase = phase if generator is None else generator.random()
         return self.sampling().indices(total_frames, start, end, phase)
 
-    def sampling(self, **overrides: Any) -> FrameSampling:
-        """How frames are sampled; `overrides` that are not None take precedence over the processor's options."""
-        options = {name: overrides.get(name) for name in FrameSampling._fields}
-        return FrameSampling(*(getattr(self, k) if value is None else value for k, value in options.items()))
+    def sampling(self, **overrides: Any) -> ViewSampling:
+        """How a video is sampled; `overrides` that are not None take precedence over the processor's options."""
+        options = {name: overrides.get(name) for name in ViewSampling._fields}
+        return ViewSampling(*(getattr(self, k) if value is None else value for k, value in options.items()))
 
     def spatial_views(
         self, frames: torch.Tensor, generator: np.random.Generator | None = None, **overrides: Any
@@ -271,7 +276,16 @@ def cut_fragments(
 
 
 def check_options(
-    frame_sampling, num_frames, frame_stride, spatial_mode, fragment_size, patch_size, crop_size, hdr, **kwargs
+    frame_sampling,
+    num_frames,
+    frame_stride,
+    spatial_mode,
+    fragment_size,
+    patch_size,
+    crop_size,
+    orientations,
+    hdr,
+    **kwargs,
 ) -> None:
     """Raises ValueError for options that do not go together, saying which would."""
     if hdr not in HDR_MAPPINGS:
@@ -282,6 +296,8 @@ def check_options(
         raise ValueError(f"`spatial_mode` must be 'resize' or 'fragments', not {spatial_mode!r}.")
     if num_frames < 1 or frame_stride < 1:
         raise ValueError(f"`num_frames` ({num_frames}) and `frame_stride` ({frame_stride}) must be at least 1.")
+    if not 1 <= orientations <= MAX_ORIENTATIONS:
+        raise ValueError(f"`orientations` must be from 1 to {MAX_ORIENTATIONS}, not {orientations}.")
     if spatial_mode == "fragments":
         crop = (crop_size.height, crop_size.width)
         fitting = [n for n in range(patch_size, min(crop) + 1, patch_size) if not any(side % n for side in crop)]

@@ -1,4 +1,4 @@
-"""Where to look: the stretches of time of a video that are scored, their frames, the fragments of a frame.
+"""Where to look: the stretches of time of a video that are scored, their frames and how these are turned, fragments.
 
 Needs numpy alone, so that scoring does not depend on who computes the model.
 """
@@ -10,24 +10,27 @@ import numpy as np
 
 
 MIN_VIEWS = 3
+MAX_ORIENTATIONS = 4
 TRIM = 1 / 8  # what a view leaves of a video that is as short as itself, to differ from the others
 
 
-def spread_views(duration: float, length: float, max_views: int) -> list[tuple[float, float]]:
+def spread_views(
+    duration: float, length: float, max_views: int, min_views: int = MIN_VIEWS
+) -> list[tuple[float, float]]:
     """Stretches of about `length` seconds spread evenly over a video, as (start, end) in seconds.
 
     As many as fit, at most `max_views`, which bounds the cost; each in the middle of its equal share of the video.
     Up to a share of two lengths it takes all of its share, so that nothing is left out; in a longer video there are
-    gaps. A video too short for three takes three that overlap, so that there is a spread to measure.
+    gaps. A video too short for `min_views` takes so many that overlap, so that there is a spread to measure.
     """
     count = min(int(duration / length + 1e-6), max_views)
-    if count >= MIN_VIEWS:
+    if count >= min_views:
         share = duration / count
         length = share if share <= 2 * length else length
         starts = (np.arange(count) + 0.5) * share - length / 2
     else:
         length = min(length, duration * (1 - TRIM))
-        starts = np.linspace(0, duration - length, MIN_VIEWS)
+        starts = np.linspace(0, duration - length, min_views)
     return [(float(start), float(start + length)) for start in starts]
 
 
@@ -49,12 +52,13 @@ def frames_between(times: np.ndarray, start: float, end: float) -> tuple[int, in
     return first, last
 
 
-class FrameSampling(NamedTuple):
-    """How a model samples frames; see `InternVideo2VideoProcessorKwargs` for the values."""
+class ViewSampling(NamedTuple):
+    """How a model samples a video, frames and views; see `InternVideo2VideoProcessorKwargs` for the values."""
 
     num_frames: int
     frame_sampling: str
     frame_stride: int
+    orientations: int
 
     def indices(self, total_frames: int, start: int = 0, end: int | None = None, phase: float = 0.5) -> np.ndarray:
         """Which frames of [start, end) to look at, as int64 (num_frames,) in rising order, repeated if too few.
@@ -79,6 +83,11 @@ class FrameSampling(NamedTuple):
         """Length of a view: at least a second, and what the frames span where they are wanted at a stride."""
         stride = self.frame_stride if self.frame_sampling == "window" else 1
         return max(1.0, self.num_frames * stride / fps)
+
+
+def turned(frames: np.ndarray, orientation: int) -> np.ndarray:
+    """A view of `frames` (n, height, width, channels): 0 as they are, 1 mirrored, 2 upside down, 3 transposed."""
+    return (frames, frames[:, :, ::-1], frames[:, ::-1], frames.swapaxes(1, 2))[orientation]
 
 
 def mirrored(length: int, size: int) -> np.ndarray:
