@@ -101,9 +101,7 @@ def test_different_videos_get_different_scores(scorer, clips):
 
 
 def test_orientations_change_the_score_but_no_segment(scorer, clips):
-    one, other = (
-        VideoScorer(*tiny_model(orientations)).score(clips["h264"], segments=0.4) for orientations in (1, 4)
-    )
+    one, other = (VideoScorer(*tiny_model(orientations)).score(clips["h264"], segments=0.4) for orientations in (1, 4))
     assert one.segments == other.segments
     assert one.score != other.score
 

@@ -47,7 +47,7 @@ class InternVideo2VideoProcessorKwargs(VideosKwargs, total=False):
     fragment_size (`int`): Side of a fragment in pixels: a multiple of `patch_size` that divides `crop_size`, so that
         no token of the model straddles a seam. As large as the crop, it makes one native crop.
     patch_size (`int`): Patch size of the model.
-    orientations (`int`): In how many orientations a score looks at a video, one view after the other: 1 as it is, 2 also
+    orientations (`int`): In how many orientations a score looks at a video, view by view in turn: 1 as it is, 2 also
         mirrored, 3 also upside down, 4 also transposed. More than 1 suits a model that was trained so. Of no effect
         on `pixel_values_videos` of a call, which is a single view.
     hdr (`str`): `"refuse"`: PQ and HLG video is an error. `"bt2390"`: it is tone-mapped to SDR, see `tone_mapping`.
