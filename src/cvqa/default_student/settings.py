@@ -53,8 +53,8 @@ class Settings:
         Stage(steps=1000, batch_size=64, crop=256, learning_rate=5e-4),
     )
     student_stages: tuple[Stage, ...] = (
-        Stage(steps=6000, batch_size=192, crop=128, learning_rate=2e-3),
-        Stage(steps=1500, batch_size=64, crop=256, learning_rate=1e-3),
+        Stage(steps=10000, batch_size=192, crop=128, learning_rate=2e-3),
+        Stage(steps=2500, batch_size=64, crop=256, learning_rate=1e-3),
     )
     evaluations: int = 4  # of each stage
     eval_batch_size: int = 16
