@@ -185,6 +185,15 @@ def test_the_exported_model_scores_files_as_torch_does(folder, clip):
     assert OnnxVideoScorer(folder).score(clip).score == pytest.approx(wanted, abs=0.5)
 
 
+def test_a_folder_from_before_orientations_is_seen_upright(folder, clip, tmp_path):
+    older = copy_of(folder, tmp_path / "older")
+    options = older / "video_preprocessor_config.json"
+    options.write_text(json.dumps({k: v for k, v in json.loads(options.read_text()).items() if k != "orientations"}))
+    upright, turned = OnnxVideoScorer(older).score(clip), OnnxVideoScorer(folder).score(clip)
+    assert upright.score == pytest.approx(VideoScorer.from_pretrained(older, device="cpu").score(clip).score, abs=0.5)
+    assert (len(upright.views), len(turned.views)) == (3, 4)
+
+
 WITHOUT_TORCH = """
 import sys
 for name in ("torch", "torchvision", "transformers", "huggingface_hub"):

@@ -131,7 +131,8 @@ class FramePreprocessing:
 
     def __init__(self, options: Mapping[str, Any], folder: Path):
         try:
-            self.sampling = ViewSampling(*(options[name] for name in ViewSampling._fields))
+            sampling = (options[name] for name in ("num_frames", "frame_sampling", "frame_stride"))
+            self.sampling = ViewSampling(*sampling, options.get("orientations", 1))  # which older folders do not name
             self._crop = (options["crop_size"]["height"], options["crop_size"]["width"])
             self._fragment = options["fragment_size"] if options["spatial_mode"] == "fragments" else None
             self._size = options["size"] if options["do_resize"] else None
