@@ -54,6 +54,7 @@ def test_teacher_then_student_then_resume(run, models, tmp_path, capsys):
     teacher, student = tmp_path / "runs" / "teacher", tmp_path / "runs" / "student"
     run("train_teacher", "--model", models / "teacher", "--output_dir", teacher, "--num_train_epochs", 1)
     distil = ["--teacher", teacher, "--student", models / "student", "--output_dir", student, "--save_teacher"]
+    distil += ["--augment", "luma", "--orientations", 4]
     run("distill", *distil, "--num_train_epochs", 2)
     assert "SRCC" in capsys.readouterr().out
 
@@ -63,6 +64,7 @@ def test_teacher_then_student_then_resume(run, models, tmp_path, capsys):
         assert (model.config.score_min, model.config.score_max, model.config.label_kind) == (1, 5, "mos")
         assert model.config.score_mapping is not None
         assert AutoVideoProcessor.from_pretrained(folder).num_frames == PROCESSOR.num_frames
+    assert AutoVideoProcessor.from_pretrained(student).orientations == 4
 
     facts = json.loads((student / "run.json").read_text())
     assert facts["seed"] == 42

@@ -43,6 +43,7 @@ class Settings:
     # What the shipped processor shows: native fragments that see all of a small frame.
     view: int = 448
     fragment: int = 224
+    orientations: int = 4  # as the clips that it learns from are turned, too
 
     # Training, of both models where not told apart. A stage goes on where the one before it ended.
     teacher: str = "regnet_base"

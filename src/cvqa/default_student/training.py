@@ -90,7 +90,7 @@ def _processor(settings: Settings, crop: int, fragment: int) -> InternVideo2Vide
         crop_size={"height": crop, "width": crop},
         fragment_size=fragment,
         patch_size=32,
-        orientations=4,  # the clips that it learns from are turned so, too
+        orientations=settings.orientations,
     )
 
 
